@@ -1,0 +1,109 @@
+"""What the four commands share: exit statuses, argument types and nearest matches."""
+
+import argparse
+import difflib
+import logging
+import os
+import sys
+from typing import Callable, Iterable, Optional, Sequence
+
+from clipedge.jetson.errors import ClipedgeError, UsageError
+
+DONE, FAILED, WRONG_CALL = 0, 1, 2
+
+Command = Callable[[argparse.Namespace], int]
+
+
+def run_command(
+    parser: argparse.ArgumentParser, command: Command, argv: Optional[Sequence[str]] = None
+) -> int:
+    """Parse ``argv``, run ``command`` and return the exit status; no traceback for bad input.
+
+    Results go to stdout; errors and talk go to stderr. An interrupt (Ctrl-C) unwinds the command's
+    context managers, so that nothing stays half-written, and counts as a failure.
+    """
+    try:
+        arguments = parser.parse_args(argv)
+        logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
+        return command(arguments)
+    except UsageError as error:
+        return _complain(parser.prog, str(error), WRONG_CALL)
+    except ClipedgeError as error:
+        return _complain(parser.prog, str(error), FAILED)
+    except KeyboardInterrupt:
+        return _complain(parser.prog, "interrupted; no unfinished file was left.", FAILED)
+    except BrokenPipeError:
+        # The reader of stdout went away (`| head`): not an error of ours; keep Python's exit quiet.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except OSError as error:
+        from clipedge.jetson.files import readable_os_error
+
+        return _complain(parser.prog, str(readable_os_error(error, "a file")), FAILED)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return ``did you mean A?`` for a near miss, else ``known: A, B, C``."""
+    names = list(known)
+    matches = difflib.get_close_matches(name.lower(), names, n=2, cutoff=0.6)
+    if matches:
+        return "did you mean {}?".format(" or ".join(matches))
+    return "known: {}".format(", ".join(names))
+
+
+def positive_int(text: str) -> int:
+    """Argparse type: a whole number above 0."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number above 0")
+    return value
+
+
+def positive_float(text: str) -> float:
+    """Argparse type: a finite number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0")
+    return value
+
+
+def probability(text: str) -> float:
+    """Argparse type: a number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value <= 1.0:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number from 0 to 1")
+    return value
+
+
+def help_formatter(prog: str) -> argparse.HelpFormatter:
+    """Help that shows defaults."""
+    return argparse.ArgumentDefaultsHelpFormatter(prog, max_help_position=30, width=98)
+
+
+def _complain(prog: str, message: str, status: int) -> int:
+    sys.stderr.write(f"{prog}: {message}\n")
+    return status
+
+
+def format_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a text table: first column flush left, the others flush right."""
+    lines = [list(header)] + [list(row) for row in rows]  # type: List[List[str]]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    texts = []
+    for line in lines:
+        cells = [
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths))
+        ]
+        texts.append("  ".join(cells).rstrip())
+    texts.insert(1, "-" * max(len(text) for text in texts))
+    return "\n".join(texts)

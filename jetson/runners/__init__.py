@@ -1,0 +1,1 @@
+"""Runners: one way to run a model file, whatever executes it."""
