@@ -96,7 +96,7 @@ def _complain(prog: str, message: str, status: int) -> int:
 
 def format_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a text table: first column flush left, the others flush right."""
-    lines = [list(header)] + [list(row) for row in rows]  # type: List[List[str]]
+    lines = [list(header)] + [list(row) for row in rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     texts = []
     for line in lines:

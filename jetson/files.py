@@ -64,8 +64,8 @@ def whole_file(path: PathLike) -> Iterator[pathlib.Path]:
     try:
         yield temporary
         _flush_to_disk(temporary)
-        os.chmod(str(temporary), 0o666 & ~_current_umask())
-        os.replace(str(temporary), str(target))
+        temporary.chmod(0o666 & ~_current_umask())
+        temporary.replace(target)
     except OSError as error:
         raise readable_os_error(error, target) from None
     finally:

@@ -4,7 +4,7 @@ arXiv 1904.02422. They live in the lowest layer because the training side's summ
 benchmark both print them. Every figure here is the paper's, never a measurement of this project.
 """
 
-from typing import NamedTuple, Optional
+from typing import Dict, List, NamedTuple, Optional
 
 BATCH_SIZE = 8  # of the speeds in Table 8, PyTorch, fp32
 CLASSES = 600  # Kinetics-600: the head whose parameters Table 8 counts
@@ -32,15 +32,15 @@ class PublishedRow(NamedTuple):
     ucf101_top1_percent: Optional[float]
 
 
-TABLE_7 = {
+TABLE_7: Dict[str, LayerCounts] = {
     "squeezenet": LayerCounts(18, 18, 4),
     "shufflenetv1": LayerCounts(50, 33, 16),
     "shufflenetv2": LayerCounts(51, 34, 16),
     "mobilenetv1": LayerCounts(28, 27, 0),
     "mobilenetv2": LayerCounts(53, 35, 10),
-}  # type: Dict[str, LayerCounts]
+}
 
-TABLE_8 = [
+TABLE_8: List[PublishedRow] = [
     PublishedRow("shufflenetv1", 0.5, 78, 0.55, 398, 69, 35.51, 89.23, 64.39),
     PublishedRow("shufflenetv2", 0.25, 116, 0.83, 442, 82, 25.73, 86.91, 56.52),
     PublishedRow("mobilenetv1", 0.5, 98, 1.17, 290, 57, 31.74, 87.61, 62.17),
@@ -63,7 +63,7 @@ TABLE_8 = [
     PublishedRow("resnet101", None, 13664, 83.58, 142, 8, 64.18, 94.1, 87.02),
     PublishedRow("resnext101", None, 9652, 48.75, 122, 7, 68.3, 94.89, 89.08),
     PublishedRow("i3d", None, 111331, 12.7, None, None, 71.9, None, None),
-]  # type: List[PublishedRow]
+]
 
 
 def published(model: str, width: Optional[float]) -> Optional[PublishedRow]:

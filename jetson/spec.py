@@ -88,7 +88,7 @@ class ClipSpec(NamedTuple):
 
     def to_dict(self) -> Dict[str, Any]:
         """Return plain JSON types, ``format_version`` first."""
-        fields = {"format_version": FORMAT_VERSION}  # type: Dict[str, Any]
+        fields: Dict[str, Any] = {"format_version": FORMAT_VERSION}
         for name, value in zip(self._fields, self):
             fields[name] = list(value) if isinstance(value, tuple) else value
         return fields
@@ -112,19 +112,17 @@ def spec_from_dict(fields: Dict[str, Any]) -> ClipSpec:
     version = values.pop("format_version", None)
     if version != FORMAT_VERSION:
         raise SpecError(
-            f"The ClipSpec has format version {version}; this clipedge reads {FORMAT_VERSION}. Export the model "
-            "again with this version."
+            f"The ClipSpec has format version {version}; this clipedge reads {FORMAT_VERSION}. "
+            "Export the model again with this version."
         )
     unknown = sorted(set(values) - set(ClipSpec._fields))
     if unknown:
         raise SpecError("The ClipSpec has unknown fields: {}.".format(", ".join(unknown)))
+    values = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+    }
     try:
-        return ClipSpec(
-            **{
-                name: tuple(value) if isinstance(value, list) else value
-                for name, value in values.items()
-            }
-        ).validate()
+        return ClipSpec(**values).validate()
     except TypeError as error:
         raise SpecError(f"The model's ClipSpec is damaged: {error}.") from None
 

@@ -62,8 +62,8 @@ class Runner(abc.ABC):
         low, high = float(clips.min()), float(clips.max())
         if not (low >= 0.0 and high <= 255.0):
             raise ClipError(
-                f"Clips must be {expected}; got values from {low:.4g} to {high:.4g}. The model normalises "
-                "inside: hand it raw pixels."
+                f"Clips must be {expected}; got values from {low:.4g} to {high:.4g}. "
+                "The model normalises inside: hand it raw pixels."
             )
 
     def __enter__(self) -> "Runner":
