@@ -6,8 +6,30 @@ from typing import Any, Dict, Optional, Type
 
 import numpy as np
 
-from clipedge.jetson.errors import ClipError
+from clipedge.jetson.errors import BackendError, ClipError, UsageError
 from clipedge.jetson.spec import ClipSpec
+
+MAX_PIXEL = 255.0
+
+# Bits of a float32 order as unsigned integers do from +0.0 up; negative numbers and NaN, whose
+# sign or exponent bits are set, come after every number that is allowed.
+_MAX_PIXEL_BITS = int(np.array(MAX_PIXEL, np.float32).view(np.uint32))
+
+# One pass over integers beats two over floats where numpy vectorises it: 0.4 ms against 0.9 ms for
+# eight clips of 3 x 16 x 112 x 112 with numpy 2.4, but 3.1 ms against 1.1 ms with 1.19.
+_INTEGER_MAX_IS_FAST = int(np.__version__.split(".")[0]) >= 2
+
+
+def in_pixel_range(clips: np.ndarray) -> bool:
+    """Return whether every value is from 0 to 255; NaN is not.
+
+    Args:
+        clips: float32 of any shape, not empty.
+    """
+    if _INTEGER_MAX_IS_FAST and int(clips.view(np.uint32).max()) <= _MAX_PIXEL_BITS:
+        return True
+    # Also where the quick way saw -0.0. A NaN makes min and max NaN and both comparisons false.
+    return bool(clips.min() >= 0.0 and clips.max() <= MAX_PIXEL)
 
 
 class Runner(abc.ABC):
@@ -16,12 +38,14 @@ class Runner(abc.ABC):
     Attributes:
         spec: the ClipSpec the model file carries.
         backend: ``onnxruntime``, ``openvino`` or ``tensorrt``.
+        batch_size: the only batch size the file takes; None where it takes any.
     """
 
     backend = ""
 
-    def __init__(self, spec: ClipSpec) -> None:
+    def __init__(self, spec: ClipSpec, batch_size: Optional[int] = None) -> None:
         self.spec = spec
+        self.batch_size = batch_size
         self._open = True
 
     def infer(self, clips: np.ndarray) -> np.ndarray:
@@ -31,40 +55,57 @@ class Runner(abc.ABC):
             clips: (N, 3, T, H, W) float32, RGB, 0-255, N >= 1.
 
         Returns:
-            (N, classes) float32 logits, an array of the caller's own.
+            (N, classes) float32 logits, an array of the caller's own: no later call changes it.
 
         Raises:
             ClipError: shape, dtype or range is not the ClipSpec's.
+            UsageError: the runner is closed.
+            BackendError: the backend could not run the clips.
         """
-        self._check(clips)
-        return self._infer(np.ascontiguousarray(clips))
+        logits = self._infer(self._checked(clips))
+        expected = (len(clips), self.spec.num_classes)
+        if logits.shape != expected:
+            raise BackendError(
+                f"{self.backend} returned logits of shape {logits.shape}; expected {expected}. "
+                "The model does not fit its ClipSpec; export it again."
+            )
+        return logits
 
     @abc.abstractmethod
     def _infer(self, clips: np.ndarray) -> np.ndarray:
-        """Run checked, contiguous clips."""
+        """Run checked, contiguous clips; return logits in memory that no later call writes to."""
 
     @abc.abstractmethod
     def describe(self) -> Dict[str, Any]:
-        """Return backend, its version, device, threads and precision, as plain JSON types."""
+        """Return backend, version, device, threads and precision, as plain JSON types."""
 
     def close(self) -> None:
         """Free what the backend holds; a second call does nothing."""
         self._open = False
 
-    def _check(self, clips: np.ndarray) -> None:
-        expected = "(N, {}, {}, {}, {}) float32, RGB, 0-255".format(*self.spec.clip_shape)
+    def _checked(self, clips: np.ndarray) -> np.ndarray:
         if not self._open:
-            raise ClipError("This runner is closed; open the model file again.")
+            raise UsageError("This runner is closed; open the model file again.")
+        expected = "({}, {}, {}, {}, {}) float32, RGB, 0-255".format(
+            self.batch_size or "N", *self.spec.clip_shape
+        )
+        if not isinstance(clips, np.ndarray):
+            kind = type(clips).__name__
+            raise ClipError(f"Clips must be a numpy array {expected}; got {kind}.")
         if clips.ndim != 5 or clips.shape[1:] != self.spec.clip_shape or clips.shape[0] < 1:
             raise ClipError(f"Clips must be {expected}; got shape {clips.shape}.")
+        if self.batch_size not in (None, clips.shape[0]):
+            raise ClipError(f"Clips must be {expected}; got a batch of {clips.shape[0]}.")
         if clips.dtype != np.float32:
             raise ClipError(f"Clips must be {expected}; got dtype {clips.dtype}.")
-        low, high = float(clips.min()), float(clips.max())
-        if not (low >= 0.0 and high <= 255.0):
+        clips = np.ascontiguousarray(clips)
+        if not in_pixel_range(clips):
+            low, high = float(clips.min()), float(clips.max())
             raise ClipError(
                 f"Clips must be {expected}; got values from {low:.4g} to {high:.4g}. "
                 "The model normalises inside: hand it raw pixels."
             )
+        return clips
 
     def __enter__(self) -> "Runner":
         return self

@@ -1,0 +1,117 @@
+"""Facts about the machine: what a figure was measured on. Everything here is read, never guessed.
+
+A fact that cannot be read is None; nothing here fails or takes noticeable time.
+"""
+
+import os
+import pathlib
+import platform
+import re
+import sys
+from typing import Any, Dict, List, Optional, Set, Tuple
+
+_CPU_INFO = pathlib.Path("/proc/cpuinfo")
+_MEMORY_INFO = pathlib.Path("/proc/meminfo")
+_OS_RELEASE = pathlib.Path("/etc/os-release")
+_BOARD_MODEL = pathlib.Path("/proc/device-tree/model")
+_L4T_RELEASE = pathlib.Path("/etc/nv_tegra_release")
+
+
+def machine_facts() -> Dict[str, Any]:
+    """Return the machine's facts as plain JSON types.
+
+    Keys: ``board`` and ``l4t`` (a Jetson's; None elsewhere), ``cpu``, ``physical_cores``,
+    ``logical_cores`` (those this process may use), ``memory_mb``, ``os``, ``kernel``,
+    ``architecture``, ``python``.
+    """
+    return {
+        "board": _read_text(_BOARD_MODEL) or None,
+        "l4t": l4t_release(),
+        "cpu": cpu_model(),
+        "physical_cores": physical_cores(),
+        "logical_cores": logical_cores(),
+        "memory_mb": memory_mb(),
+        "os": _operating_system(),
+        "kernel": platform.release(),
+        "architecture": platform.machine(),
+        "python": platform.python_version(),
+    }
+
+
+def logical_cores() -> int:
+    """Return how many cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def physical_cores() -> int:
+    """Return how many cores without their hyper-threads; at most ``logical_cores``.
+
+    It is the number of threads at which convolutions run fastest, and so the runners' default.
+    """
+    cores: Set[Tuple[str, str]] = set()
+    for processor in _processors(_read_text(_CPU_INFO)):
+        if "core id" in processor:
+            cores.add((processor.get("physical id", "0"), processor["core id"]))
+    # ARM kernels list no core ids: there every processor is a core.
+    return min(len(cores) or logical_cores(), logical_cores())
+
+
+def cpu_model() -> Optional[str]:
+    """Return the processor's name, such as ``AMD EPYC 7763``."""
+    for processor in _processors(_read_text(_CPU_INFO)):
+        for key in ("model name", "Hardware", "Processor"):
+            if processor.get(key):
+                return processor[key]
+    return platform.processor() or None
+
+
+def memory_mb() -> Optional[int]:
+    """Return the machine's memory in MiB."""
+    match = re.search(r"^MemTotal:\s*(\d+) kB", _read_text(_MEMORY_INFO), re.MULTILINE)
+    return int(match.group(1)) // 1024 if match else None
+
+
+def l4t_release() -> Optional[str]:
+    """Return the release of a Jetson's Linux for Tegra, such as ``32.7.1``; None elsewhere."""
+    match = re.search(r"R(\d+) \(release\), REVISION: ([\d.]+)", _read_text(_L4T_RELEASE))
+    return "{}.{}".format(*match.groups()) if match else None
+
+
+def load_average() -> Optional[float]:
+    """Return how many processes wanted a core, on average over the last minute."""
+    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+
+
+def package_versions() -> Dict[str, str]:
+    """Return the versions of the packages that are loaded already: importing some takes seconds."""
+    names = ("numpy", "onnxruntime", "openvino", "tensorrt")
+    loaded = {name: sys.modules.get(name) for name in names}
+    return {
+        name: str(getattr(module, "__version__", "unknown"))
+        for name, module in loaded.items()
+        if module is not None
+    }
+
+
+def _operating_system() -> str:
+    match = re.search(r'^PRETTY_NAME="?([^"\n]+)"?$', _read_text(_OS_RELEASE), re.MULTILINE)
+    return match.group(1) if match else platform.system()
+
+
+def _processors(text: str) -> List[Dict[str, str]]:
+    """Split /proc/cpuinfo into one dict for each block."""
+    processors = []
+    for block in text.split("\n\n"):
+        pairs = (line.partition(":") for line in block.splitlines())
+        processors.append({key.strip(): value.strip() for key, _, value in pairs})
+    return processors
+
+
+def _read_text(path: pathlib.Path) -> str:
+    try:
+        # The device tree ends its strings with a zero byte.
+        return path.read_text(encoding="utf-8", errors="replace").strip().strip("\0")
+    except OSError:
+        return ""

@@ -1,0 +1,68 @@
+"""The onnxruntime backend, on the CPU. Written to run with 1.10, the last for Python 3.6."""
+
+from typing import Any, Dict
+
+import numpy as np
+import onnxruntime
+
+from clipedge.jetson.errors import BackendError, ModelFileError
+from clipedge.jetson.files import PathLike
+from clipedge.jetson.runners.base import Runner
+from clipedge.jetson.runners.model_file import check_graph, first_line
+from clipedge.jetson.spec import ClipSpec
+
+_LOG_FATAL_ONLY = 4  # its errors arrive as exceptions too; without this they are printed as well
+
+
+class OnnxruntimeRunner(Runner):
+    """Runs an ONNX file with ONNX Runtime's CPUExecutionProvider, in the file's precision."""
+
+    backend = "onnxruntime"
+
+    def __init__(self, path: PathLike, spec: ClipSpec, threads: int) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.log_severity_level = _LOG_FATAL_ONLY
+        try:
+            session = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+        # Its exceptions differ from release to release and share no base but this one.
+        except Exception as error:
+            raise ModelFileError(
+                f"onnxruntime {onnxruntime.__version__} cannot open {path}: {first_line(error)}."
+            ) from None
+        inputs, outputs = session.get_inputs(), session.get_outputs()
+        batch_size = check_graph(
+            path, spec, [entry.shape for entry in inputs], [entry.shape for entry in outputs]
+        )
+        super().__init__(spec, batch_size)
+        self._session: Any = session
+        self._input_name = inputs[0].name
+        self._output_names = [outputs[0].name]
+        self._threads = threads
+
+    def _infer(self, clips: np.ndarray) -> np.ndarray:
+        try:
+            logits: np.ndarray = self._session.run(self._output_names, {self._input_name: clips})[0]
+        except Exception as error:
+            message = f"onnxruntime could not run a batch of {len(clips)}: {first_line(error)}."
+            raise BackendError(message) from None
+        return logits
+
+    def describe(self) -> Dict[str, Any]:
+        """Return backend, version, device, threads and precision."""
+        return {
+            "backend": self.backend,
+            "version": onnxruntime.__version__,
+            "device": "CPU",
+            "threads": self._threads,
+            "precision": "fp32",
+        }
+
+    def close(self) -> None:
+        """Free the session."""
+        super().close()
+        self._session = None

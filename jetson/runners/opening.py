@@ -1,0 +1,193 @@
+"""Opens a model file with the backend asked for, or with the fastest that is installed."""
+
+import contextlib
+import importlib
+import importlib.util
+import logging
+import pathlib
+import statistics
+import sys
+import time
+from typing import Callable, Dict, List, NamedTuple, Optional
+
+import numpy as np
+
+from clipedge.jetson.board import physical_cores
+from clipedge.jetson.command_line import nearest
+from clipedge.jetson.errors import BackendError, ClipedgeError, UsageError
+from clipedge.jetson.files import PathLike
+from clipedge.jetson.runners.base import Runner
+from clipedge.jetson.runners.model_file import read_model_spec
+from clipedge.jetson.spec import ClipSpec
+
+AUTO = "auto"
+TENSORRT = "tensorrt"
+ENGINE_SUFFIX = ".engine"
+DEFAULT_PRECISION = "fp32"
+PRECISIONS = ("fp32", "bf16", "fp16")
+
+# How long `auto` times each backend, seconds, after the inference that warms it up.
+TRIAL_S = 0.3
+_TRIAL_SEED = 0
+
+_OPENVINO_PYTHON = (3, 10)
+
+_log = logging.getLogger(__name__)
+
+
+class _Backend(NamedTuple):
+    package: str  # that it imports
+    module: str  # of ours that holds its Runner
+    runner: str
+    precisions: List[str]
+
+
+# The order in which `auto` tries them; a tie goes to the first.
+_BACKENDS: Dict[str, _Backend] = {
+    "onnxruntime": _Backend(
+        "onnxruntime",
+        "clipedge.jetson.runners.onnxruntime_runner",
+        "OnnxruntimeRunner",
+        ["fp32"],
+    ),
+    "openvino": _Backend(
+        "openvino",
+        "clipedge.jetson.runners.openvino_runner",
+        "OpenvinoRunner",
+        ["fp32", "bf16", "fp16"],
+    ),
+}
+BACKENDS = (AUTO, *_BACKENDS)
+
+
+def open_runner(
+    path: PathLike,
+    backend: str = AUTO,
+    threads: Optional[int] = None,
+    precision: str = DEFAULT_PRECISION,
+) -> Runner:
+    """Open a model file.
+
+    Args:
+        path: an ONNX file that carries its ClipSpec, or has it beside it as ``NAME.spec.json``.
+        backend: one of BACKENDS; ``auto`` times those that are installed on this file and takes
+            the fastest.
+        threads: of the CPU, for one inference; None: as many as the machine has physical cores.
+        precision: of the arithmetic; other than fp32 only where it is asked for by name.
+
+    Raises:
+        UsageError: there is no such file, backend or precision, or threads is not above 0.
+        ModelFileError: the file is damaged, no ONNX model, or does not fit its ClipSpec.
+        BackendError: the backend is not installed, or cannot compute in this precision.
+    """
+    path = pathlib.Path(path)
+    _check_arguments(backend, threads, precision)
+    if backend == TENSORRT or path.suffix == ENGINE_SUFFIX:
+        raise BackendError(
+            f"{path}: this version of clipedge does not run TensorRT engines yet; open the ONNX "
+            "file the engine was built from."
+        )
+    spec = read_model_spec(path)
+    count = physical_cores() if threads is None else threads
+    names = _candidates(backend, precision)
+    if len(names) == 1:
+        runner = _open(names[0], path, spec, count, precision)
+        if backend == AUTO:
+            _log.info("Backend: %s, the only one that can run this here.", names[0])
+        return runner
+    return _fastest(names, lambda name: _open(name, path, spec, count, precision))
+
+
+def is_installed(backend: str) -> bool:
+    """Return whether the package of a backend can be imported; it is not imported."""
+    return importlib.util.find_spec(_BACKENDS[backend].package) is not None
+
+
+def _check_arguments(backend: str, threads: Optional[int], precision: str) -> None:
+    if backend not in BACKENDS and backend != TENSORRT:
+        raise UsageError(f"There is no backend '{backend}'; {nearest(backend, BACKENDS)}.")
+    if precision not in PRECISIONS:
+        raise UsageError(f"There is no precision '{precision}'; {nearest(precision, PRECISIONS)}.")
+    if threads is not None and threads < 1:
+        raise UsageError(f"threads must be a whole number above 0; got {threads}.")
+
+
+def _candidates(backend: str, precision: str) -> List[str]:
+    asked = list(_BACKENDS) if backend == AUTO else [backend]
+    able = [name for name in asked if precision in _BACKENDS[name].precisions]
+    if not able:
+        raise BackendError(
+            f"{backend} runs models in {', '.join(_BACKENDS[backend].precisions)}; "
+            f"for {precision} choose another backend."
+        )
+    installed = [name for name in able if is_installed(name)]
+    if not installed:
+        raise BackendError(_how_to_install(able))
+    return installed
+
+
+def _how_to_install(names: List[str]) -> str:
+    if names == ["openvino"] and sys.version_info < _OPENVINO_PYTHON:
+        return (
+            "openvino is not installed here, and needs Python {}.{} or newer; this is {}.{}. "
+            "Choose onnxruntime.".format(*(_OPENVINO_PYTHON + tuple(sys.version_info[:2])))
+        )
+    return "{} {} not installed here. Install with: pip install 'clipedge[cpu]'".format(
+        " and ".join(names), "is" if len(names) == 1 else "are"
+    )
+
+
+def _open(name: str, path: PathLike, spec: ClipSpec, threads: int, precision: str) -> Runner:
+    entry = _BACKENDS[name]
+    try:
+        module = importlib.import_module(entry.module)
+    except (ImportError, OSError) as error:
+        raise BackendError(
+            f"{name} is installed but does not load: {error}. "
+            f"Install it again: pip install --force-reinstall {entry.package}"
+        ) from None
+    make = getattr(module, entry.runner)
+    extra = {"precision": precision} if len(entry.precisions) > 1 else {}
+    runner: Runner = make(path, spec, threads, **extra)
+    return runner
+
+
+def _fastest(names: List[str], opener: Callable[[str], Runner]) -> Runner:
+    """Open the file with each backend, time it, keep the fastest and close the others."""
+    latencies_ms: Dict[str, float] = {}
+    problems: List[ClipedgeError] = []
+    with contextlib.ExitStack() as stack:
+        runners: Dict[str, Runner] = {}
+        for name in names:
+            try:
+                runners[name] = stack.enter_context(opener(name))
+                latencies_ms[name] = _trial_ms(runners[name])
+            except ClipedgeError as problem:
+                problems.append(problem)
+        if not latencies_ms:
+            raise problems[0]
+        fastest = min(latencies_ms, key=lambda name: latencies_ms[name])
+        losers = [runner for name, runner in runners.items() if name != fastest]
+        stack.pop_all()
+    for runner in losers:
+        runner.close()
+    for problem in problems:
+        _log.warning("%s", problem)
+    timings = ", ".join(f"{name} {value:.1f} ms" for name, value in latencies_ms.items())
+    _log.info("Backend: %s, the fastest here (one clip: %s).", fastest, timings)
+    return runners[fastest]
+
+
+def _trial_ms(runner: Runner) -> float:
+    """Return the median latency of one batch of the smallest size, in milliseconds."""
+    shape = (runner.batch_size or 1, *runner.spec.clip_shape)
+    pixels = np.random.RandomState(_TRIAL_SEED).randint(0, 256, size=shape)
+    clips = pixels.astype(np.float32)
+    runner.infer(clips)
+    latencies_ms: List[float] = []
+    begin_s = time.perf_counter()
+    while not latencies_ms or time.perf_counter() - begin_s < TRIAL_S:
+        start_s = time.perf_counter()
+        runner.infer(clips)
+        latencies_ms.append((time.perf_counter() - start_s) * 1e3)
+    return statistics.median(latencies_ms)
