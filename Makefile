@@ -1,0 +1,170 @@
+# Every task of the project; `make` alone lists them.
+#
+# Set-up is a file, .venv/.complete: a target that needs the environment depends on it, so each
+# command works on a fresh machine and costs nothing when pyproject.toml and constraints.txt have
+# not changed. The board's side has one of its own, .venv36/.complete.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.SUFFIXES:
+
+# The workstation's Python; empty means: look for one.
+PYTHON ?=
+# The board's Python, a CPython 3.6; empty means: look for one.
+PYTHON36 ?=
+
+BIN := .venv/bin
+READY := .venv/.complete
+BOARD_BIN := .venv36/bin
+BOARD_READY := .venv36/.complete
+EXTRAS := train,export,cpu,live,dev
+
+# The code that must run on the board's Python 3.6. A test runs there by lying in one of these
+# folders; tests that need torch or Python 3.10 lie elsewhere.
+BOARD_CODE := jetson export benchmarks
+BOARD_TESTS := $(wildcard tests/jetson tests/benchmarks tests/export/board)
+BOARD_FIXTURES := $(wildcard tests/conftest.py tests/export/conftest.py)
+# A real export, made on this side, for the board's side to read and time.
+BOARD_MODEL := build/board/model
+
+# One thread each, or the workers of a parallel test run fight over the cores.
+ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+
+.PHONY: help
+help: ## list the targets
+	@echo "make TARGET, where TARGET is one of:"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+# --- Set-up ---------------------------------------------------------------------------------------
+
+# $(call first_python,NAMES,CONDITION): the first that starts and meets the Python condition.
+# A name may be on PATH and still not start: pyenv puts names there for versions not chosen.
+first_python = $(shell for name in $(1); do \
+	"$$name" -c 'import sys, venv, ensurepip; sys.exit(not ($(2)))' >/dev/null 2>&1 \
+	&& { echo "$$name"; break; }; done)
+
+NEW_ENOUGH := (3, 10) <= sys.version_info < (3, 15)
+PYTHON_NAMES := python3 python3.14 python3.13 python3.12 python3.11 python3.10
+find_python = $(call first_python,$(or $(PYTHON),$(PYTHON_NAMES)),$(NEW_ENOUGH))
+
+IS_36 := sys.version_info[:2] == (3, 6)
+PYENV_ROOTS = $(shell pyenv root 2>/dev/null) $(HOME)/.pyenv
+find_python36 = $(call first_python,$(or $(PYTHON36),python3.6 \
+	$(wildcard $(addsuffix /versions/3.6*/bin/python,$(PYENV_ROOTS)))),$(IS_36))
+
+.PHONY: setup
+setup: $(READY) ## create .venv with pinned versions (PYTHON=... chooses the interpreter)
+	@echo "Ready: $(BIN) has train-clips, export-engine, jetson-bench and gesture-demo."
+
+# An environment without its stamp was left unfinished, perhaps in the middle of a package, so it is
+# started over; one with a stamp is brought up to date in place. Building without isolation uses the
+# pinned setuptools.
+$(READY): pyproject.toml constraints.txt
+	@if [ ! -e $@ ] || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+		python="$(find_python)"; \
+		if [ -z "$$python" ]; then \
+			echo "make: no Python 3.10 to 3.14 with its venv module was found; install one (Debian," \
+				"Ubuntu: apt-get install python3 python3-venv) or name it: make setup PYTHON=FILE" >&2; \
+			exit 1; \
+		fi; \
+		echo "Creating .venv with $$("$$python" --version) ($$python)"; \
+		"$$python" -m venv --clear .venv || exit 1; \
+	fi
+	@rm -f $@
+	@echo "Installing the pinned packages into .venv (a few minutes the first time)"
+	@$(BIN)/python -m pip install --constraint constraints.txt setuptools
+	@$(BIN)/python -m pip install --constraint constraints.txt --no-build-isolation \
+		--editable '.[$(EXTRAS)]'
+	@touch $@
+
+$(BOARD_READY): constraints-board.txt
+	@python="$(find_python36)"; \
+	echo "Creating .venv36 with $$("$$python" --version) ($$python)"; \
+	"$$python" -m venv --clear .venv36
+	@# The bundled pip can be older than the manylinux2014 tag; 21.3.1 is the last for 3.6.
+	@$(BOARD_BIN)/python -m pip install --quiet pip==21.3.1
+	@$(BOARD_BIN)/python -m pip install --requirement constraints-board.txt
+	@touch $@
+
+# --- Checks ---------------------------------------------------------------------------------------
+
+.PHONY: test
+test: $(READY) ## run the tests, setting up first where needed
+	$(ONE_THREAD) $(BIN)/pytest --numprocesses auto --dist loadfile
+
+.PHONY: lint
+lint: $(READY) ## ruff check
+	$(BIN)/ruff check .
+
+.PHONY: format
+format: $(READY) ## ruff format, checking only
+	$(BIN)/ruff format --check .
+
+# mypy and import-linter see the namespace through links, as the root has no __init__.py.
+.PHONY: links
+links:
+	@mkdir -p build/ns/clipedge
+	@for folder in jetson export benchmarks trainside; do \
+		ln -sfn "../../../$$folder" "build/ns/clipedge/$$folder"; done
+
+.PHONY: types
+types: $(READY) links ## mypy, strict
+	$(BIN)/mypy
+
+.PHONY: floor
+floor: $(READY) ## vermin: the board's code and tests keep to Python 3.6
+	$(BIN)/vermin --target=3.6- --eval-annotations --no-tips --violations \
+		$(BOARD_CODE) $(BOARD_TESTS) $(BOARD_FIXTURES)
+
+.PHONY: layers
+layers: $(READY) links ## import-linter: imports point one way
+	PYTHONPATH=build/ns $(BIN)/lint-imports --no-cache --no-logo
+
+.PHONY: board-test
+board-test: $(READY) ## install the wheel into a real CPython 3.6 and test it there (PYTHON36=...)
+	@python="$(find_python36)"; \
+	if [ -n "$$python" ]; then \
+		$(MAKE) --no-print-directory board-run PYTHON36="$$python"; \
+	else \
+		mkdir -p build/check; \
+		echo "no CPython 3.6 found; install one with pyenv or name it: make board-test PYTHON36=FILE" \
+			| tee build/check/board-test.skipped; \
+	fi
+
+# The wheel goes through a source archive: a wheel built in the tree can hold deleted files that
+# still lie in build/. Called by board-test, with PYTHON36 set.
+.PHONY: board-run
+board-run: $(BOARD_READY)
+	rm -rf build/dist build/board
+	$(BIN)/pyproject-build --no-isolation --outdir build/dist . > build/wheel.log 2>&1 \
+		|| { cat build/wheel.log; exit 1; }
+	$(BOARD_BIN)/python -m pip install --quiet --no-deps --force-reinstall build/dist/*.whl
+	$(BOARD_BIN)/python -m pip check
+	$(BIN)/export-engine --model shufflenetv1 --width 0.5 --no-engine --output build/board
+	CLIPEDGE_TEST_ONNX="$$(ls "$$PWD"/build/board/*.onnx)" $(ONE_THREAD) \
+		env -u PYTHONPATH $(BOARD_BIN)/pytest $(BOARD_TESTS) -p no:cacheprovider
+
+STAGES := lint format types floor layers test board-test
+
+# All stages run, also after a failure, and the last lines say how each ended.
+.PHONY: check
+check: $(READY) ## everything CI runs: lint, format, types, floor, layers, test, board-test
+	@rm -rf build/check; mkdir -p build/check; failed=; \
+	for stage in $(STAGES); do \
+		printf '\n--- %s\n' "$$stage"; \
+		began=$$(date +%s); \
+		if ! $(MAKE) --no-print-directory "$$stage"; then outcome=FAILED; failed=yes; \
+		elif [ -e "build/check/$$stage.skipped" ]; then \
+			outcome="skipped: $$(cat "build/check/$$stage.skipped")"; \
+		else outcome=passed; fi; \
+		printf '  %-12s%5d s  %s\n' "$$stage" "$$(($$(date +%s) - began))" "$$outcome" \
+			>> build/check/summary; \
+	done; \
+	printf '\nmake check:\n'; cat build/check/summary; [ -z "$$failed" ]
+
+# --- The rest -------------------------------------------------------------------------------------
+
+.PHONY: clean
+clean: ## remove build output and caches (keeps .venv, demo, engines and runs)
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .grimp_cache
+	find $(BOARD_CODE) trainside tests -name __pycache__ -prune -exec rm -rf {} +
