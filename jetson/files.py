@@ -5,7 +5,7 @@ import errno
 import os
 import pathlib
 import tempfile
-from typing import Iterator, Union
+from typing import Iterable, Iterator, Tuple, Union
 
 from clipedge.jetson.errors import ClipedgeError
 
@@ -75,10 +75,25 @@ def whole_file(path: PathLike) -> Iterator[pathlib.Path]:
 
 def write_whole(path: PathLike, data: Union[bytes, str]) -> pathlib.Path:
     """Write ``data`` (text as UTF-8) to ``path``, whole or not at all; return the path."""
-    raw = data.encode("utf-8") if isinstance(data, str) else data
     with whole_file(path) as temporary:
-        temporary.write_bytes(raw)
+        temporary.write_bytes(_raw(data))
     return pathlib.Path(path)
+
+
+def write_set(contents: Iterable[Tuple[PathLike, Union[bytes, str]]]) -> None:
+    """Write files that belong together: every one is complete on disk before the first appears.
+
+    They appear in reverse order, so that the first one given, the main file, comes last.
+    """
+    with contextlib.ExitStack() as stack:
+        for path, data in contents:
+            temporary = stack.enter_context(whole_file(path))
+            temporary.write_bytes(_raw(data))
+            _flush_to_disk(temporary)
+
+
+def _raw(data: Union[bytes, str]) -> bytes:
+    return data.encode("utf-8") if isinstance(data, str) else data
 
 
 def _flush_to_disk(path: pathlib.Path) -> None:

@@ -1,0 +1,126 @@
+"""The export stage: model in, checked file set out, or nothing at all."""
+
+import hashlib
+import json
+import logging
+import pathlib
+from typing import Any, Dict, NamedTuple, Optional, Sequence, Tuple
+
+from clipedge.export.checkpoint_source import (
+    JESTER_CLASSES,
+    ModelToExport,
+    from_checkpoint,
+    with_random_weights,
+)
+from clipedge.export.onnx_graph import HIGHEST_OPSET, LOWEST_OPSET, build_onnx
+from clipedge.export.parity import ParityReport, check_parity
+from clipedge.jetson.errors import ClipedgeError, UsageError
+from clipedge.jetson.files import PathLike, make_folder, write_set
+from clipedge.jetson.spec import RANDOM_WEIGHTS, SPEC_SUFFIX, ClipSpec
+
+log = logging.getLogger(__name__)
+
+ONNX_SUFFIX = ".onnx"
+PARITY_SUFFIX = ".parity.json"
+
+
+class ExportResult(NamedTuple):
+    """What was exported and how well it agrees; ``files`` starts with the ONNX file."""
+
+    spec: ClipSpec
+    files: Tuple[pathlib.Path, ...]
+    parity: ParityReport
+    sha256: str
+
+    def to_dict(self) -> Dict[str, Any]:
+        """Return plain JSON types."""
+        random = self.spec.dataset == RANDOM_WEIGHTS
+        return {
+            "name": self.spec.file_stem,
+            "weights": "random weights: good for speed, knows no gesture"
+            if random
+            else f"trained on {self.spec.dataset}",
+            "clip_shape": list(self.spec.clip_shape),
+            "classes": self.spec.num_classes,
+            "files": [str(path) for path in self.files],
+            "sha256": self.sha256,
+            "parity_text": str(self.parity),
+            "parity": self.parity.to_dict(),
+        }
+
+
+def export_model(
+    model: Optional[str] = None,
+    width: Optional[float] = None,
+    checkpoint: Optional[str] = None,
+    num_classes: Optional[int] = None,
+    batches: Sequence[int] = (1, 8),
+    opset: int = 13,
+    output: PathLike = "engines",
+) -> ExportResult:
+    """Export a checkpoint, or an architecture with random weights, to a folder.
+
+    Writes NAME.onnx, NAME.spec.json and NAME.parity.json, all of them or none, after the parity
+    check has passed.
+
+    Args:
+        model: architecture for random weights; or None.
+        width: its width multiplier.
+        checkpoint: file of trained weights; or None.
+        num_classes: size of a random head; 27 if None.
+        batches: batch sizes whose parity is checked.
+        opset: ONNX opset.
+        output: folder for the files; made if missing.
+
+    Raises:
+        ClipedgeError: the model or checkpoint is no good, the parity check failed, or the files
+            could not be written.
+    """
+    if not LOWEST_OPSET <= opset <= HIGHEST_OPSET:
+        raise UsageError(f"--opset {opset}: known are {LOWEST_OPSET} to {HIGHEST_OPSET}.")
+    folder = make_folder(output)  # before the long work: an unwritable place is heard of at once
+    _require_packages()
+    if checkpoint is not None:
+        log.info("loading %s", checkpoint)
+        source = from_checkpoint(checkpoint)
+    else:
+        source = with_random_weights(str(model), width, num_classes or JESTER_CLASSES)
+        log.warning(
+            "RANDOM WEIGHTS: %s knows no gesture; its speed is real, its answers are not. "
+            "Give --checkpoint FILE for trained weights.",
+            source.spec.architecture,
+        )
+    return _export(source, batches, opset, folder)
+
+
+def _export(
+    source: ModelToExport, batches: Sequence[int], opset: int, folder: pathlib.Path
+) -> ExportResult:
+    spec = source.spec.validate()
+    log.info("exporting %s to ONNX opset %d", spec.file_stem, opset)
+    onnx_bytes = build_onnx(source.model, spec, opset)
+    log.info("checking it against PyTorch with batches of %s", ", ".join(map(str, batches)))
+    parity = check_parity(source.model, onnx_bytes, spec, batches)
+    sha256 = hashlib.sha256(onnx_bytes).hexdigest()
+    report = dict(parity.to_dict(), onnx_sha256=sha256)
+    contents = (
+        (folder / (spec.file_stem + ONNX_SUFFIX), onnx_bytes),
+        (folder / (spec.file_stem + SPEC_SUFFIX), spec.to_json()),
+        (folder / (spec.file_stem + PARITY_SUFFIX), json.dumps(report, indent=2) + "\n"),
+    )
+    write_set(contents)
+    return ExportResult(spec, tuple(path for path, _ in contents), parity, sha256)
+
+
+def _require_packages() -> None:
+    missing = []
+    for package in ("torch", "onnx", "onnxruntime"):
+        try:
+            __import__(package)
+        except ImportError:
+            missing.append(package)
+    if missing:
+        raise ClipedgeError(
+            "Exporting needs {}: pip install 'clipedge[export]' on a workstation with "
+            "Python 3.10 or newer.".format(" and ".join(missing))
+        )

@@ -1,0 +1,221 @@
+"""Does the exported file compute what the trained model computes? Checked on clips it never saw."""
+
+import logging
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, NamedTuple, Sequence
+
+import numpy as np
+
+from clipedge.export.onnx_graph import normalise
+from clipedge.jetson.errors import ClipedgeError
+from clipedge.jetson.spec import ClipSpec
+
+if TYPE_CHECKING:
+    import torch
+
+log = logging.getLogger(__name__)
+
+# Of the largest logit. fp32 sums in another order differ by about 1e-6; a wrong graph by 1e-2.
+TOLERANCE = 1e-4
+
+# A model that answers every clip alike would pass with any file. Its logits must move from clip to
+# clip by at least this many tolerances, or the check is called inconclusive.
+LEAST_RESPONSE = 10
+
+Infer = Callable[[np.ndarray], np.ndarray]
+
+
+class ParityError(ClipedgeError):
+    """The exported file computes something else than the model."""
+
+
+class Comparison(NamedTuple):
+    """One batch, compared. ``relative_error`` is of the largest reference logit."""
+
+    batch: int
+    max_abs_error: float
+    relative_error: float
+    top1_agree: int
+    finite: bool
+    response: float  # how far the reference logits move between clips, of the largest logit
+
+
+class ParityReport(NamedTuple):
+    """All batches of one file, compared with a reference."""
+
+    reference: str
+    candidate: str
+    tolerance: float
+    comparisons: List[Comparison]
+
+    @property
+    def clips(self) -> int:
+        """Number of clips compared."""
+        return sum(one.batch for one in self.comparisons)
+
+    @property
+    def max_abs_error(self) -> float:
+        """Largest difference of a logit over all batches."""
+        return max(one.max_abs_error for one in self.comparisons)
+
+    @property
+    def relative_error(self) -> float:
+        """Largest relative error over all batches."""
+        return max(one.relative_error for one in self.comparisons)
+
+    @property
+    def top1_agree(self) -> int:
+        """Clips whose highest logit is the same class."""
+        return sum(one.top1_agree for one in self.comparisons)
+
+    @property
+    def passed(self) -> bool:
+        """Every logit is finite and within the tolerance."""
+        return all(one.finite and one.relative_error <= self.tolerance for one in self.comparisons)
+
+    @property
+    def conclusive(self) -> bool:
+        """The model tells the clips apart, so that a wrong file would have been seen."""
+        response = max(one.response for one in self.comparisons)
+        return response >= LEAST_RESPONSE * self.tolerance
+
+    def to_dict(self) -> Dict[str, Any]:
+        """Return plain JSON types."""
+        return {
+            "reference": self.reference,
+            "candidate": self.candidate,
+            "tolerance_relative": self.tolerance,
+            "passed": self.passed,
+            "conclusive": self.conclusive,
+            "clips": self.clips,
+            "max_abs_error": self.max_abs_error,
+            "relative_error": self.relative_error,
+            "top1_agree": self.top1_agree,
+            "batches": [dict(one._asdict()) for one in self.comparisons],
+        }
+
+    def __str__(self) -> str:
+        return (
+            f"{self.candidate} against {self.reference} on {self.clips} clips: largest error "
+            f"{self.max_abs_error:.2g} ({self.relative_error:.1e} of the largest logit), "
+            f"top-1 agrees on {self.top1_agree} of {self.clips}"
+        )
+
+
+def check_clips(spec: ClipSpec, batch: int, seed: int) -> np.ndarray:
+    """Return clips that are unlike each other: noise, flat ones, and a bright disc on the move.
+
+    Returns:
+        (batch, 3, T, H, W) float32, RGB, whole numbers from 0 to 255, as a camera gives.
+    """
+    rng = np.random.default_rng(seed)
+    kinds = (_noise_clip, _moving_clip, _flat_clip)
+    clips = [kinds[index % len(kinds)](spec, rng) for index in range(batch)]
+    return np.round(np.stack(clips)).astype(np.float32)
+
+
+def compare(batch: int, reference: np.ndarray, candidate: np.ndarray) -> Comparison:
+    """Compare logits (N, classes) of one batch."""
+    largest = float(np.abs(reference).max()) or 1.0
+    error = float(np.abs(reference - candidate).max())
+    return Comparison(
+        batch=batch,
+        max_abs_error=error,
+        relative_error=error / largest,
+        top1_agree=int((reference.argmax(axis=1) == candidate.argmax(axis=1)).sum()),
+        finite=bool(np.isfinite(reference).all() and np.isfinite(candidate).all()),
+        response=float(np.ptp(reference, axis=0).max()) / largest,
+    )
+
+
+def check_parity(
+    model: "torch.nn.Module",
+    onnx_bytes: bytes,
+    spec: ClipSpec,
+    batches: Sequence[int] = (1, 8),
+    tolerance: float = TOLERANCE,
+) -> ParityReport:
+    """Compare an ONNX file, run by ONNX Runtime, with the PyTorch model it came from.
+
+    The reference normalises the plain way, outside the graph, so that folding colour order, mean
+    and std into the graph is checked too.
+
+    Args:
+        model: takes normalised clips; in eval mode.
+        onnx_bytes: the file's content.
+        spec: what both are said to be.
+        batches: batch sizes to run; each gets clips of its own.
+        tolerance: of the largest logit.
+
+    Raises:
+        ParityError: a logit is off by more than the tolerance or not finite; the file is wrong.
+    """
+    import torch
+
+    candidate = _onnxruntime_infer(onnx_bytes)
+
+    def reference(clips: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            logits: np.ndarray = model(torch.from_numpy(normalise(clips, spec))).numpy()
+        return logits
+
+    comparisons = []
+    for batch in batches:
+        clips = check_clips(spec, batch, seed=1000 + batch)
+        comparisons.append(compare(batch, _one_by_one(reference, clips), candidate(clips)))
+    report = ParityReport("PyTorch", "ONNX Runtime", tolerance, comparisons)
+    if not report.passed:
+        raise ParityError(
+            f"{spec.file_stem}: the exported graph is wrong, so no file was written: {report}; "
+            f"allowed is {tolerance:.0e}. Please report it with the model's name."
+        )
+    if not report.conclusive:
+        log.warning(
+            "%s answers every check clip nearly alike, so the parity check proves little. "
+            "Was this model trained?",
+            spec.file_stem,
+        )
+    return report
+
+
+def _one_by_one(infer: Infer, clips: np.ndarray) -> np.ndarray:
+    """Run clips singly: a reference that cannot mix up the batch, in little memory."""
+    return np.concatenate([infer(clips[index : index + 1]) for index in range(len(clips))])
+
+
+def _onnxruntime_infer(onnx_bytes: bytes) -> Infer:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(onnx_bytes, options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+
+    def infer(clips: np.ndarray) -> np.ndarray:
+        logits: np.ndarray = session.run(None, {name: clips})[0]
+        return logits
+
+    return infer
+
+
+def _noise_clip(spec: ClipSpec, rng: np.random.Generator) -> np.ndarray:
+    return rng.uniform(0.0, 255.0, spec.clip_shape)
+
+
+def _flat_clip(spec: ClipSpec, rng: np.random.Generator) -> np.ndarray:
+    colour = rng.uniform(0.0, 255.0, (3, 1, 1, 1))
+    return np.broadcast_to(colour, spec.clip_shape)
+
+
+def _moving_clip(spec: ClipSpec, rng: np.random.Generator) -> np.ndarray:
+    """A bright disc that crosses a sloping background."""
+    _, frames, height, width = spec.clip_shape
+    rows, columns = np.mgrid[0:height, 0:width]
+    start, end = rng.uniform(0.2, 0.8, (2, 2)) * (height, width)
+    slope = rows * rng.uniform(0.2, 1.0) + columns * rng.uniform(0.2, 1.0)
+    clip = np.empty(spec.clip_shape)
+    for frame in range(frames):
+        top, left = start + (end - start) * frame / max(frames - 1, 1)
+        disc = (rows - top) ** 2 + (columns - left) ** 2 < (0.15 * height) ** 2
+        for channel in range(3):
+            clip[channel, frame] = np.where(disc, 200.0 + 20 * channel, slope % 180.0)
+    return clip

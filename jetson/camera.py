@@ -1,0 +1,214 @@
+"""Where frames come from: a video file, a folder of frames, or a camera."""
+
+import abc
+import logging
+import os
+import pathlib
+import time
+from types import TracebackType
+from typing import Any, Iterator, List, NamedTuple, Optional, Type
+
+import numpy as np
+
+from clipedge.jetson.errors import SourceError, UsageError
+
+log = logging.getLogger(__name__)
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+FALLBACK_RATE_HZ = 25.0  # of a video whose file does not say
+
+
+class Frame(NamedTuple):
+    """One picture and when it was taken."""
+
+    image: np.ndarray  # (H, W, 3) uint8, RGB
+    timestamp_s: float  # of a file: from its start; of a camera: monotonic clock
+    number: int  # from 0
+
+
+class Source(abc.ABC):
+    """An iterator of frames in the order of time; a context manager that lets go of the device."""
+
+    name = ""
+
+    @abc.abstractmethod
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield frames until the end of the file, or for ever from a camera."""
+
+    @property
+    def frame_count(self) -> Optional[int]:
+        """Number of frames the file says it has, None where nobody knows."""
+        return None
+
+    def close(self) -> None:  # noqa: B027  a folder of frames has nothing to let go of
+        """Let go of file or device; a second call does nothing."""
+
+    def __enter__(self) -> "Source":
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
+        self.close()
+
+
+class _Capture(Source):
+    """What video files and cameras share: OpenCV's VideoCapture."""
+
+    def __init__(self, name: str, target: Any) -> None:
+        self.name = name
+        self._cv2 = quiet_cv2()
+        self._capture = self._cv2.VideoCapture(target)
+
+    def _read(self) -> Optional[np.ndarray]:
+        """Return the next picture (H, W, 3) uint8, RGB, or None at the end."""
+        grabbed, picture = self._capture.read()
+        if not grabbed or picture is None:
+            return None
+        rgb: np.ndarray = self._cv2.cvtColor(picture, self._cv2.COLOR_BGR2RGB)
+        return rgb
+
+    def close(self) -> None:
+        self._capture.release()
+
+
+class VideoFile(_Capture):
+    """A video file; frames carry the file's own time stamps, so variable rates are right too."""
+
+    def __init__(self, path: pathlib.Path) -> None:
+        super().__init__(str(path), str(path))
+        if not self._capture.isOpened():
+            self.close()
+            raise SourceError(
+                f"{path}: not a video that OpenCV can decode. Is the file whole? "
+                f"Try to convert it: ffmpeg -i {path.name} converted.mp4"
+            )
+        rate_hz = float(self._capture.get(self._cv2.CAP_PROP_FPS))
+        self._rate_hz = rate_hz if 0 < rate_hz < 1000 else FALLBACK_RATE_HZ
+
+    @property
+    def frame_count(self) -> Optional[int]:
+        """What the container says; a damaged file holds fewer."""
+        count = int(self._capture.get(self._cv2.CAP_PROP_FRAME_COUNT))
+        return count if count > 0 else None
+
+    def __iter__(self) -> Iterator[Frame]:
+        promised, index, last_s = self.frame_count, 0, -1.0
+        while True:
+            image = self._read()
+            if image is None:
+                break
+            stamp_s = float(self._capture.get(self._cv2.CAP_PROP_POS_MSEC)) / 1000.0
+            if stamp_s <= last_s:  # some containers carry no time stamps
+                stamp_s = last_s + 1.0 / self._rate_hz if index else 0.0
+            yield Frame(image, stamp_s, index)
+            index, last_s = index + 1, stamp_s
+        if index == 0:
+            raise SourceError(f"{self.name}: no frame of this video can be decoded.")
+        if promised is not None and index < 0.9 * promised:
+            log.warning(
+                "%s: only %d of %d frames could be decoded; the file is damaged.",
+                self.name,
+                index,
+                promised,
+            )
+
+
+class FrameFolder(Source):
+    """A folder of numbered pictures, as Jester comes (00001.jpg ...), at a given rate."""
+
+    def __init__(self, folder: pathlib.Path, rate_hz: float) -> None:
+        self.name = str(folder)
+        self._cv2 = quiet_cv2()
+        self._rate_hz = rate_hz
+        self._paths: List[pathlib.Path] = sorted(
+            (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES),
+            key=_frame_number,
+        )
+        if not self._paths:
+            raise SourceError(
+                "{}: no frames in this folder; expected pictures ({}).".format(
+                    folder, ", ".join(IMAGE_SUFFIXES)
+                )
+            )
+
+    @property
+    def frame_count(self) -> Optional[int]:
+        """Number of pictures in the folder."""
+        return len(self._paths)
+
+    def __iter__(self) -> Iterator[Frame]:
+        for index, path in enumerate(self._paths):
+            picture = self._cv2.imread(str(path), self._cv2.IMREAD_COLOR)
+            if picture is None:
+                raise SourceError(f"{path}: this picture cannot be decoded.")
+            rgb = self._cv2.cvtColor(picture, self._cv2.COLOR_BGR2RGB)
+            yield Frame(rgb, index / self._rate_hz, index)
+
+
+class Camera(_Capture):
+    """A USB camera by number or device path; frames are stamped as they arrive."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"camera {number}", number)
+        if not self._capture.isOpened():
+            self.close()
+            raise SourceError(
+                f"Camera {number} does not open. Is it plugged in, and no other program using it? "
+                "Cameras show as /dev/video0, /dev/video1 ..."
+            )
+
+    def __iter__(self) -> Iterator[Frame]:
+        index = 0
+        while True:
+            image = self._read()
+            if image is None:
+                raise SourceError(f"{self.name} gives no more frames. Was it unplugged?")
+            yield Frame(image, time.monotonic(), index)
+            index += 1
+
+
+def open_source(text: str, folder_rate_hz: float) -> Source:
+    """Open a source as a user names it.
+
+    Args:
+        text: a camera number (``0``), ``/dev/video0``, a video file, or a folder of frames.
+        folder_rate_hz: frames a second of a folder of frames, which does not say.
+
+    Raises:
+        UsageError: there is no such file.
+        SourceError: it is there but gives no frames.
+    """
+    device = text[len("/dev/video") :] if text.startswith("/dev/video") else text
+    if device.isdigit():
+        return Camera(int(device))
+    path = pathlib.Path(text)
+    if path.is_dir():
+        return FrameFolder(path, folder_rate_hz)
+    if not path.exists():
+        raise UsageError(
+            f"{text}: no such source. Give a camera number, a video file or a folder of frames."
+        )
+    return VideoFile(path)
+
+
+def quiet_cv2() -> Any:
+    """Import OpenCV without its own talk on stderr; our errors say what is wrong."""
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
+    try:
+        import cv2
+    except ImportError:
+        raise SourceError(
+            "Reading frames needs OpenCV: pip install 'clipedge[live]' (JetPack brings its own)."
+        ) from None
+    return cv2
+
+
+def _frame_number(path: pathlib.Path) -> "tuple[int, str]":
+    """Sort key: 2.jpg before 10.jpg, whatever the zero padding."""
+    digits = "".join(letter for letter in path.stem if letter.isdigit())
+    return (int(digits) if digits else 0, path.name)

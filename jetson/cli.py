@@ -1,0 +1,69 @@
+"""gesture-demo: recognise gestures in a video, a folder of frames or a camera's picture."""
+
+import argparse
+import sys
+from typing import Optional, Sequence
+
+from clipedge.jetson.command_line import (
+    help_formatter,
+    positive_float,
+    positive_int,
+    probability,
+    run_command,
+)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of gesture-demo."""
+    parser = argparse.ArgumentParser(
+        prog="gesture-demo",
+        description="Recognise gestures and print one JSON line for each.",
+        formatter_class=help_formatter,
+    )
+    parser.add_argument("--model", required=True, metavar="FILE", help="ONNX file of export-engine")
+    parser.add_argument(
+        "--source",
+        required=True,
+        help="video file, folder of frames, or camera number such as 0",
+    )
+    parser.add_argument(
+        "--events", metavar="FILE", help="write the JSON lines here instead of to stdout"
+    )
+    parser.add_argument("--record", metavar="FILE.mp4", help="write the annotated video here")
+    parser.add_argument(
+        "--truth", metavar="FILE", help="JSON lines of the true gestures, to compare with"
+    )
+    parser.add_argument("--backend", default="auto", help="auto, onnxruntime or openvino")
+    parser.add_argument("--threads", type=positive_int, metavar="N", help="CPU threads")
+    parser.add_argument(
+        "--threshold", type=probability, default=0.5, help="smoothed score that names a gesture"
+    )
+    parser.add_argument(
+        "--rate",
+        type=positive_float,
+        metavar="HZ",
+        default=12.0,
+        help="clips scored a second at most",
+    )
+    parser.add_argument(
+        "--frame-rate",
+        type=positive_float,
+        metavar="HZ",
+        help="of a folder of frames (if not given: the rate the model was trained at)",
+    )
+    return parser
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from clipedge.jetson.demo import run
+
+    return run(arguments)
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Run the command; return its exit status."""
+    return run_command(build_parser(), _run, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

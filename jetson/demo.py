@@ -1,0 +1,163 @@
+"""What gesture-demo does: runs the live path and hands events to file, screen and recording."""
+
+import argparse
+import contextlib
+import logging
+import pathlib
+import sys
+from typing import IO, Any, Iterator, List, Optional
+
+from clipedge.jetson.annotate import Annotator
+from clipedge.jetson.camera import open_source, quiet_cv2
+from clipedge.jetson.command_line import DONE, format_table
+from clipedge.jetson.errors import ClipedgeError, UsageError
+from clipedge.jetson.files import readable_os_error, whole_file
+from clipedge.jetson.live import Step, Summary, recognise
+from clipedge.jetson.recogniser import GestureEvent, Recogniser
+from clipedge.jetson.runners import open_runner
+from clipedge.jetson.spec import RANDOM_WEIGHTS
+from clipedge.jetson.truth import Score, TrueGesture, load_truth, score_events
+
+log = logging.getLogger(__name__)
+
+RECORDING_RATE_HZ = 24.0  # of a source that does not say; cameras and folders
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run gesture-demo with parsed arguments; return its exit status."""
+    truth = load_truth(arguments.truth) if arguments.truth else None
+    with contextlib.ExitStack() as stack:
+        runner = stack.enter_context(
+            open_runner(arguments.model, arguments.backend, threads=arguments.threads)
+        )
+        spec = runner.spec
+        if spec.dataset == RANDOM_WEIGHTS:
+            log.warning("%s has random weights: what it recognises means nothing.", arguments.model)
+        rate_hz = arguments.frame_rate or spec.frame_rate_hz
+        source = stack.enter_context(open_source(arguments.source, rate_hz))
+        events_out = stack.enter_context(_events_file(arguments.events))
+        recorder = stack.enter_context(_recorder(arguments.record, spec.labels))
+        recogniser = Recogniser(spec.labels, threshold=arguments.threshold)
+        summary = Summary()
+        for step in recognise(source, runner, recogniser, 1.0 / arguments.rate):
+            summary.add(step)
+            if step.event is not None:
+                _report(step.event, events_out, quiet=arguments.events is None)
+            if recorder is not None:
+                recorder.add(step)
+        if not summary.latencies_ms:
+            log.warning(
+                "%s is shorter than the %.1f s of one clip: nothing was scored.",
+                arguments.source,
+                spec.span_s,
+            )
+    _conclude(summary, truth, sys.stderr if arguments.events is None else sys.stdout)
+    return DONE
+
+
+def _report(event: GestureEvent, events_out: IO[str], quiet: bool) -> None:
+    events_out.write(event.to_json() + "\n")
+    events_out.flush()  # a reader at the other end of a pipe acts on it now
+    if not quiet:
+        sys.stdout.write(f"{event.time_s:8.2f} s  {event.label}  {event.score:.2f}\n")
+
+
+def _conclude(summary: Summary, truth: Optional[List[TrueGesture]], out: IO[str]) -> None:
+    if truth is not None:
+        out.write(_truth_table(score_events(truth, summary.events)) + "\n")
+    out.write(f"{summary}\n")
+
+
+def _truth_table(score: Score) -> str:
+    rows = [
+        [
+            match.truth.label,
+            f"{match.truth.start_s:.1f}-{match.truth.end_s:.1f}",
+            match.event.label if match.event else "-",
+            f"{match.event.time_s:.1f}" if match.event else "-",
+            "yes" if match.right else "NO",
+        ]
+        for match in score.matches
+    ]
+    rows += [["-", "-", event.label, f"{event.time_s:.1f}", "extra"] for event in score.extra]
+    table = format_table(["true gesture", "from-to s", "recognised", "at s", "right"], rows)
+    return (
+        f"{table}\n{score.right} of {len(score.matches)} gestures recognised, "
+        f"{len(score.extra)} events that belong to none"
+    )
+
+
+@contextlib.contextmanager
+def _events_file(path: Optional[str]) -> Iterator[IO[str]]:
+    """Open the file of events, or hand out stdout. It grows line by line, as events happen."""
+    if path is None:
+        yield sys.stdout
+        return
+    try:
+        file = pathlib.Path(path).open("w", encoding="utf-8")  # noqa: SIM115  closed below
+    except OSError as error:
+        raise readable_os_error(error, path) from None
+    with file:
+        yield file
+
+
+class _Recorder:
+    """Writes annotated frames at the source's pace."""
+
+    def __init__(self, path: pathlib.Path, labels: Any) -> None:
+        self._cv2 = quiet_cv2()
+        self._path = path
+        self._annotator = Annotator(labels)
+        self._writer: Any = None
+        self._first_s = 0.0
+        self._written = 0
+
+    def add(self, step: Step) -> None:
+        """Write the frame as often as its time asks for at a constant rate."""
+        picture = self._cv2.cvtColor(self._annotator.draw(step), self._cv2.COLOR_RGB2BGR)
+        if self._writer is None:
+            self._first_s = step.frame.timestamp_s
+            self._writer = self._open(picture.shape[1], picture.shape[0])
+        wanted = int((step.frame.timestamp_s - self._first_s) * RECORDING_RATE_HZ) + 1
+        while self._written < wanted:
+            self._writer.write(picture)
+            self._written += 1
+
+    def _open(self, width: int, height: int) -> Any:
+        codec = self._cv2.VideoWriter_fourcc(*"mp4v")
+        writer = self._cv2.VideoWriter(str(self._path), codec, RECORDING_RATE_HZ, (width, height))
+        if not writer.isOpened():
+            raise ClipedgeError(f"{self._path}: OpenCV cannot write an mp4 file here.")
+        return writer
+
+    def close(self) -> None:
+        """Finish the file."""
+        if self._writer is not None:
+            self._writer.release()
+
+    def check(self) -> None:
+        """Raise ClipedgeError unless the file holds every frame: the writer never says it failed."""
+        capture = self._cv2.VideoCapture(str(self._path))
+        held = int(capture.get(self._cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 0
+        capture.release()
+        if held < self._written:
+            raise ClipedgeError(
+                f"The recording could not be written whole ({held} of {self._written} frames). "
+                "Is the disk full?"
+            )
+
+
+@contextlib.contextmanager
+def _recorder(path: Optional[str], labels: Any) -> Iterator[Optional[_Recorder]]:
+    if path is None:
+        yield None
+        return
+    if pathlib.Path(path).suffix.lower() != ".mp4":
+        raise UsageError(f"--record {path}: give a file name that ends in .mp4.")
+    with whole_file(path) as temporary:
+        recorder = _Recorder(temporary, labels)
+        try:
+            yield recorder
+        finally:
+            recorder.close()
+        recorder.check()

@@ -1,0 +1,93 @@
+"""The live path: source -> preprocessing -> clip buffer -> runner -> recogniser -> events."""
+
+import time
+from typing import Iterator, List, NamedTuple, Optional
+
+import numpy as np
+
+from clipedge.jetson.camera import Frame, Source
+from clipedge.jetson.clip_buffer import ClipBuffer
+from clipedge.jetson.preprocess import Preprocessor
+from clipedge.jetson.recogniser import GestureEvent, Recogniser
+from clipedge.jetson.runners.base import Runner
+
+
+class Step(NamedTuple):
+    """What one frame led to."""
+
+    frame: Frame
+    scores: Optional[np.ndarray]  # (classes,) smoothed, None before the first clip
+    event: Optional[GestureEvent]
+    latency_ms: Optional[float]  # of the inference this frame caused, None where it caused none
+
+
+def recognise(
+    source: Source, runner: Runner, recogniser: Recogniser, interval_s: float
+) -> Iterator[Step]:
+    """Yield one Step for each frame of ``source``.
+
+    Args:
+        source: gives frames with time stamps.
+        runner: scores clips of its own ClipSpec.
+        recogniser: made for the labels of that ClipSpec.
+        interval_s: least time of the source's clock between two inferences, seconds.
+    """
+    preprocess, buffer = Preprocessor(runner.spec), ClipBuffer(runner.spec)
+    clip = np.empty((1, *runner.spec.clip_shape), np.float32)  # filled anew for each inference
+    due_s: Optional[float] = None
+    for frame in source:
+        started_s = time.perf_counter()
+        buffer.push(preprocess(frame.image), frame.timestamp_s)
+        event, latency_ms = None, None
+        if buffer.ready and (due_s is None or frame.timestamp_s >= due_s):
+            # Counted from the last due time, so that frame times do not stretch the interval.
+            due_s = _next_due_s(due_s, frame.timestamp_s, interval_s)
+            logits = runner.infer(buffer.clip(out=clip))[0]
+            activation = recogniser.update(logits, frame.timestamp_s)
+            latency_ms = (time.perf_counter() - started_s) * 1000.0
+            if activation is not None:
+                event = GestureEvent(
+                    frame.timestamp_s, activation.label, activation.score, latency_ms
+                )
+        yield Step(frame, recogniser.scores, event, latency_ms)
+
+
+class Summary:
+    """Counts what a run did; asked for a few lines at its end."""
+
+    def __init__(self) -> None:
+        self.events: List[GestureEvent] = []
+        self.latencies_ms: List[float] = []
+        self._frames = 0
+        self._first_s = 0.0
+        self._last_s = 0.0
+        self._started_s = time.perf_counter()
+
+    def add(self, step: Step) -> None:
+        """Count one step."""
+        if self._frames == 0:
+            self._first_s = step.frame.timestamp_s
+        self._frames += 1
+        self._last_s = step.frame.timestamp_s
+        if step.latency_ms is not None:
+            self.latencies_ms.append(step.latency_ms)
+        if step.event is not None:
+            self.events.append(step.event)
+
+    def __str__(self) -> str:
+        length_s = self._last_s - self._first_s
+        took_s = time.perf_counter() - self._started_s
+        text = (
+            f"{len(self.events)} gestures in {length_s:.1f} s of video "
+            f"({self._frames} frames, {len(self.latencies_ms)} clips scored) in {took_s:.1f} s"
+        )
+        if self.latencies_ms:
+            median, p95 = np.percentile(self.latencies_ms, [50, 95])
+            text += f"; latency median {median:.1f} ms, p95 {p95:.1f} ms"
+        return text
+
+
+def _next_due_s(due_s: Optional[float], now_s: float, interval_s: float) -> float:
+    if due_s is None or now_s - due_s > interval_s:  # the first clip, or frames came too seldom
+        return now_s + interval_s
+    return due_s + interval_s
