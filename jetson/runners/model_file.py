@@ -1,12 +1,20 @@
 """What every backend needs to know of an ONNX file before and after it opens it."""
 
 import pathlib
+import re
 from typing import Any, List, Optional, Sequence
 
 from clipedge.jetson.errors import ModelFileError, SpecError
 from clipedge.jetson.files import PathLike
 from clipedge.jetson.onnx_metadata import read_onnx_metadata
 from clipedge.jetson.spec import METADATA_KEY, SPEC_SUFFIX, ClipSpec, load_spec, spec_from_json
+
+# Whole lines of OpenVINO's messages, and the beginning of ONNX Runtime's, that tell a user nothing.
+_NOISE = re.compile(
+    r"^(Exception from .*|Check .* failed at .*|FrontEnd API failed .*|Loading input model|Summary:"
+    r"|\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .* failed: ?)?)"
+)
+_LONGEST_REASON = 200  # characters
 
 
 def read_model_spec(path: PathLike) -> ClipSpec:
@@ -81,11 +89,13 @@ def _shape_text(shape: Sequence[Any]) -> str:
     return "({})".format(", ".join(str(size) if isinstance(size, int) else "N" for size in shape))
 
 
-def first_line(error: BaseException) -> str:
-    """Return the first line of a backend's message that says something, without a last full stop.
+def reason_of(error: BaseException) -> str:
+    """Return what a backend's message says, in one short line without a last full stop.
 
-    Backends put traces and source positions into their messages; a user needs the reason alone.
+    Backends put source positions, codes and headings into their messages, over many lines.
     """
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    said = [line for line in lines if not line.startswith(("Exception from", "Check "))]
-    return ((said or lines or [type(error).__name__])[0]).rstrip(".")
+    lines = [_NOISE.sub("", line.strip()) for line in str(error).splitlines()]
+    text = " ".join(line.strip() for line in lines if line.strip()) or type(error).__name__
+    if len(text) > _LONGEST_REASON:
+        text = text[:_LONGEST_REASON].rsplit(" ", 1)[0] + " ..."
+    return text.rstrip(".")

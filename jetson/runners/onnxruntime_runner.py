@@ -8,7 +8,7 @@ import onnxruntime
 from clipedge.jetson.errors import BackendError, ModelFileError
 from clipedge.jetson.files import PathLike
 from clipedge.jetson.runners.base import Runner
-from clipedge.jetson.runners.model_file import check_graph, first_line
+from clipedge.jetson.runners.model_file import check_graph, reason_of
 from clipedge.jetson.spec import ClipSpec
 
 _LOG_FATAL_ONLY = 4  # its errors arrive as exceptions too; without this they are printed as well
@@ -32,7 +32,7 @@ class OnnxruntimeRunner(Runner):
         # Its exceptions differ from release to release and share no base but this one.
         except Exception as error:
             raise ModelFileError(
-                f"onnxruntime {onnxruntime.__version__} cannot open {path}: {first_line(error)}."
+                f"onnxruntime {onnxruntime.__version__} cannot open {path}: {reason_of(error)}."
             ) from None
         inputs, outputs = session.get_inputs(), session.get_outputs()
         batch_size = check_graph(
@@ -48,7 +48,7 @@ class OnnxruntimeRunner(Runner):
         try:
             logits: np.ndarray = self._session.run(self._output_names, {self._input_name: clips})[0]
         except Exception as error:
-            message = f"onnxruntime could not run a batch of {len(clips)}: {first_line(error)}."
+            message = f"onnxruntime could not run a batch of {len(clips)}: {reason_of(error)}."
             raise BackendError(message) from None
         return logits
 

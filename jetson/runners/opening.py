@@ -105,9 +105,9 @@ def is_installed(backend: str) -> bool:
 
 def _check_arguments(backend: str, threads: Optional[int], precision: str) -> None:
     if backend not in BACKENDS and backend != TENSORRT:
-        raise UsageError(f"There is no backend '{backend}'; {nearest(backend, BACKENDS)}.")
+        raise UsageError(f"There is no backend '{backend}'; {nearest(backend, BACKENDS)}")
     if precision not in PRECISIONS:
-        raise UsageError(f"There is no precision '{precision}'; {nearest(precision, PRECISIONS)}.")
+        raise UsageError(f"There is no precision '{precision}'; {nearest(precision, PRECISIONS)}")
     if threads is not None and threads < 1:
         raise UsageError(f"threads must be a whole number above 0; got {threads}.")
 
@@ -171,8 +171,8 @@ def _fastest(names: List[str], opener: Callable[[str], Runner]) -> Runner:
         stack.pop_all()
     for runner in losers:
         runner.close()
-    for problem in problems:
-        _log.warning("%s", problem)
+    for reason in problems:
+        _log.warning("%s", reason)
     timings = ", ".join(f"{name} {value:.1f} ms" for name, value in latencies_ms.items())
     _log.info("Backend: %s, the fastest here (one clip: %s).", fastest, timings)
     return runners[fastest]

@@ -8,7 +8,7 @@ import openvino
 from clipedge.jetson.errors import BackendError, ModelFileError
 from clipedge.jetson.files import PathLike
 from clipedge.jetson.runners.base import Runner
-from clipedge.jetson.runners.model_file import check_graph, first_line
+from clipedge.jetson.runners.model_file import check_graph, reason_of
 from clipedge.jetson.spec import ClipSpec
 
 _DEVICE = "CPU"
@@ -31,7 +31,7 @@ class OpenvinoRunner(Runner):
         try:
             model = core.read_model(str(path))
         except Exception as error:
-            raise ModelFileError(f"openvino cannot open {path}: {first_line(error)}.") from None
+            raise ModelFileError(f"openvino cannot open {path}: {reason_of(error)}.") from None
         batch_size = check_graph(
             path,
             spec,
@@ -48,7 +48,7 @@ class OpenvinoRunner(Runner):
         try:
             compiled = core.compile_model(model, _DEVICE, config)
         except Exception as error:
-            raise ModelFileError(f"openvino cannot compile {path}: {first_line(error)}.") from None
+            raise ModelFileError(f"openvino cannot compile {path}: {reason_of(error)}.") from None
         _check_precision(compiled, precision)
         self._request: Any = compiled.create_infer_request()
         self._precision = precision
@@ -59,7 +59,7 @@ class OpenvinoRunner(Runner):
             # The clips are read where they lie; the result is a copy, as share_outputs is off.
             outputs = self._request.infer([clips], share_inputs=True, share_outputs=False)
         except Exception as error:
-            message = f"openvino could not run a batch of {len(clips)}: {first_line(error)}."
+            message = f"openvino could not run a batch of {len(clips)}: {reason_of(error)}."
             raise BackendError(message) from None
         logits: np.ndarray = outputs[0]
         return logits

@@ -1,0 +1,73 @@
+"""Machine facts are read from the system's files, and missing ones are None."""
+
+import json
+import os
+
+import pytest
+
+from clipedge.jetson import board
+
+pytestmark = pytest.mark.board
+
+HYPERTHREADED = "\n\n".join(
+    f"processor\t: {index}\nmodel name\t: Example CPU @ 3.0GHz\nphysical id\t: {index // 4}\n"
+    f"core id\t\t: {index % 2}"
+    for index in range(8)
+)
+ARM = "\n\n".join(f"processor\t: {index}\nCPU part\t: 0xd07" for index in range(6))
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """Returns write(name, text), which stands a file of the test's in the system file's place."""
+    for name in ("_CPU_INFO", "_MEMORY_INFO", "_OS_RELEASE", "_BOARD_MODEL", "_L4T_RELEASE"):
+        monkeypatch.setattr(board, name, tmp_path / name)
+
+    def write(name, text):
+        (tmp_path / name).write_text(text)
+
+    return write
+
+
+def test_facts_of_this_machine_are_plain_json():
+    facts = board.machine_facts()
+    assert json.loads(json.dumps(facts)) == facts
+    assert 1 <= facts["physical_cores"] <= facts["logical_cores"] <= os.cpu_count()
+    assert facts["memory_mb"] > 100
+    assert facts["cpu"]
+
+
+def test_a_jetson_is_recognised(files):
+    files("_BOARD_MODEL", "quill\0")
+    files("_L4T_RELEASE", "# R32 (release), REVISION: 7.1, GCID: 29818004, BOARD: t186ref\n")
+    files("_OS_RELEASE", 'NAME="Ubuntu"\nPRETTY_NAME="Ubuntu 18.04.6 LTS"\n')
+    facts = board.machine_facts()
+    assert (facts["board"], facts["l4t"]) == ("quill", "32.7.1")
+    assert facts["os"] == "Ubuntu 18.04.6 LTS"
+
+
+def test_physical_cores_do_not_count_hyper_threads(files, monkeypatch):
+    monkeypatch.setattr(board, "logical_cores", lambda: 8)
+    files("_CPU_INFO", HYPERTHREADED)
+    assert board.physical_cores() == 4
+    assert board.cpu_model() == "Example CPU @ 3.0GHz"
+    files("_CPU_INFO", ARM)
+    assert board.physical_cores() == 8
+    files("_CPU_INFO", HYPERTHREADED)
+    monkeypatch.setattr(board, "logical_cores", lambda: 3)  # a container with three
+    assert board.physical_cores() == 3
+
+
+def test_missing_files_give_none_and_no_error(files):
+    facts = board.machine_facts()
+    assert facts["board"] is facts["l4t"] is facts["memory_mb"] is None
+    assert facts["physical_cores"] == facts["logical_cores"]
+
+
+def test_versions_are_those_of_loaded_packages_only(monkeypatch):
+    import numpy
+
+    monkeypatch.delitem(board.sys.modules, "openvino", raising=False)
+    versions = board.package_versions()
+    assert versions["numpy"] == numpy.__version__
+    assert "openvino" not in versions

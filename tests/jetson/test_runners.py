@@ -1,0 +1,354 @@
+"""The contract of every Runner, and what open_runner says of files it cannot open."""
+
+import contextlib
+import gc
+import importlib.util
+import logging
+import pathlib
+import shutil
+import sys
+
+import numpy as np
+import pytest
+
+from clipedge.jetson.errors import BackendError, ClipError, ModelFileError, UsageError
+from clipedge.jetson.onnx_metadata import read_onnx_metadata
+from clipedge.jetson.runners import base, open_runner, opening
+from clipedge.jetson.spec import METADATA_KEY
+
+pytestmark = pytest.mark.board
+
+BACKENDS = ("onnxruntime", "openvino")
+
+
+def installed(name):
+    return importlib.util.find_spec(name) is not None
+
+
+def need(name):
+    if not installed(name):
+        pytest.skip("{} is not installed for Python {}.{}".format(name, *sys.version_info[:2]))
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request):
+    need(request.param)
+    return request.param
+
+
+@pytest.fixture
+def runner(backend, tiny_model):
+    with open_runner(tiny_model, backend, threads=1) as opened:
+        yield opened
+
+
+class TestContract:
+    def test_says_its_backend_version_threads_and_precision(self, runner, backend, tiny_spec):
+        facts = runner.describe()
+        assert runner.backend == facts["backend"] == backend
+        assert runner.spec == tiny_spec
+        assert facts["version"][0].isdigit()
+        assert (facts["threads"], facts["precision"], facts["device"]) == (1, "fp32", "CPU")
+
+    @pytest.mark.parametrize("count", range(1, 9))
+    def test_scores_batches_of_one_to_eight(self, runner, clip_maker, count):
+        logits = runner.infer(clip_maker(runner.spec, count))
+        assert logits.shape == (count, runner.spec.num_classes)
+        assert logits.dtype == np.float32
+        assert np.isfinite(logits).all()
+
+    def test_a_batch_scores_as_its_clips_alone(self, runner, clip_maker):
+        clips = clip_maker(runner.spec, 8)
+        alone = np.concatenate([runner.infer(clips[index : index + 1]) for index in range(8)])
+        np.testing.assert_allclose(runner.infer(clips), alone, rtol=1e-5, atol=1e-4)
+
+    def test_result_is_not_overwritten_by_the_next_call(self, runner, clip_maker):
+        first = runner.infer(clip_maker(runner.spec, 2, seed=1))
+        kept = first.copy()
+        second = runner.infer(clip_maker(runner.spec, 2, seed=2))
+        assert np.array_equal(first, kept)
+        assert not np.array_equal(first, second)
+        first[:] = 0  # the caller's own to write to
+        assert np.array_equal(second, runner.infer(clip_maker(runner.spec, 2, seed=2)))
+
+    def test_takes_clips_that_are_read_only_or_not_contiguous(self, runner, clip_maker):
+        clips = clip_maker(runner.spec, 2)
+        expected = runner.infer(clips)
+        clips.setflags(write=False)
+        assert np.array_equal(runner.infer(clips), expected)
+        strided = np.asfortranarray(clips)
+        assert np.array_equal(runner.infer(strided), expected)
+
+    def test_does_not_change_the_clips(self, runner, clip_maker):
+        clips = clip_maker(runner.spec, 2)
+        kept = clips.copy()
+        runner.infer(clips)
+        assert np.array_equal(clips, kept)
+
+    @pytest.mark.parametrize("count", [1, 3])
+    def test_threads_setting_is_taken_and_changes_no_result(
+        self, backend, tiny_model, clip_maker, runner, count
+    ):
+        with open_runner(tiny_model, backend, threads=2) as two:
+            assert two.describe()["threads"] == 2
+            clips = clip_maker(runner.spec, count)
+            np.testing.assert_allclose(two.infer(clips), runner.infer(clips), atol=1e-4)
+
+    def test_is_closed_after_the_block_and_says_so(self, backend, tiny_model, clip_maker):
+        with open_runner(tiny_model, backend) as runner:
+            clips = clip_maker(runner.spec, 1)
+            runner.infer(clips)
+        runner.close()
+        with pytest.raises(UsageError, match="closed"):
+            runner.infer(clips)
+
+    def test_a_thousand_inferences_do_not_grow_memory(
+        self, backend, model_writer, tmp_path, tiny_spec
+    ):
+        # Clips of 0.4 MB: one that is kept each time would be 400 MB.
+        spec = tiny_spec._replace(size=64, frames=8)
+        path = model_writer(tmp_path / "grow.onnx", spec, channels=2)
+        with open_runner(path, backend, threads=1) as runner:
+            shapes = [np.full((count, *spec.clip_shape), 128, np.float32) for count in (1, 2, 1)]
+            for _ in range(30):
+                for clips in shapes:
+                    runner.infer(clips)
+            before = resident_mb()
+            for index in range(1000):
+                runner.infer(shapes[index % 3].copy())
+            assert resident_mb() - before < 20
+
+
+def resident_mb():
+    gc.collect()
+    pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096 / 2.0**20
+
+
+class TestRefusedClips:
+    def test_another_shape(self, runner):
+        for shape in [(3, 4, 16, 16), (1, 3, 4, 16, 17), (1, 3, 8, 16, 16), (0, 3, 4, 16, 16)]:
+            with pytest.raises(ClipError) as caught:
+                runner.infer(np.zeros(shape, np.float32))
+            assert "(N, 3, 4, 16, 16) float32, RGB, 0-255" in str(caught.value)
+            assert str(shape) in str(caught.value)
+
+    @pytest.mark.parametrize("dtype", ["uint8", "float64", "float16", ">f4"])
+    def test_another_dtype(self, runner, dtype):
+        with pytest.raises(ClipError, match=r"float32.*got dtype"):
+            runner.infer(np.zeros((1, *runner.spec.clip_shape), dtype))
+
+    def test_what_is_no_array(self, runner):
+        with pytest.raises(ClipError, match=r"numpy array.*got list"):
+            runner.infer([[0.0]])
+
+    @pytest.mark.parametrize("value", [np.nan, -np.nan, -0.001, 255.01, np.inf, -np.inf])
+    @pytest.mark.parametrize("place", [0, 1535, 3071])
+    def test_one_value_out_of_range_or_not_a_number(self, runner, clip_maker, value, place):
+        clips = clip_maker(runner.spec, 1)
+        clips.reshape(-1)[place] = value
+        with pytest.raises(ClipError, match=r"0-255; got values from .* raw pixels"):
+            runner.infer(clips)
+
+
+@pytest.mark.parametrize("integers", [True, False])
+def test_range_check_allows_exactly_zero_to_255(monkeypatch, integers):
+    monkeypatch.setattr(base, "_INTEGER_MAX_IS_FAST", integers)
+    allowed = [0.0, -0.0, 1e-40, 255.0, np.nextafter(np.float32(255), np.float32(0))]
+    refused = [-1e-40, np.nextafter(np.float32(255), np.float32(256)), np.nan, np.inf, -np.inf]
+    for value in allowed:
+        assert base.in_pixel_range(np.array([3.0, value, 7.0], np.float32)), value
+    for value in refused:
+        assert not base.in_pixel_range(np.array([3.0, value, 7.0], np.float32)), value
+
+
+def test_backends_agree(tiny_model, clip_maker):
+    for name in BACKENDS:
+        need(name)
+    results = []
+    for name in BACKENDS:
+        with open_runner(tiny_model, name) as runner:
+            results.append(runner.infer(clip_maker(runner.spec, 8)))
+    assert np.abs(results[0] - results[1]).max() <= 1e-4 * np.abs(results[0]).max()
+
+
+class TestOpening:
+    def test_auto_takes_the_fastest_and_says_which(self, tiny_model, monkeypatch, caplog):
+        for name in BACKENDS:
+            need(name)
+        times_ms = {"onnxruntime": 9.0, "openvino": 4.0}
+        monkeypatch.setattr(opening, "_trial_ms", lambda runner: times_ms[runner.backend])
+        with caplog.at_level(logging.INFO):
+            for winner, slower in [("openvino", "onnxruntime"), ("onnxruntime", "openvino")]:
+                times_ms[slower], times_ms[winner] = 9.0, 4.0
+                with open_runner(tiny_model) as runner:
+                    assert runner.backend == winner
+                assert f"Backend: {winner}, the fastest" in caplog.text
+        assert "onnxruntime 9.0 ms" in caplog.text
+
+    def test_auto_really_times_and_the_winner_works(self, tiny_model, clip_maker, monkeypatch):
+        monkeypatch.setattr(opening, "TRIAL_S", 0.02)
+        with open_runner(tiny_model) as runner:
+            assert runner.infer(clip_maker(runner.spec, 2)).shape == (2, 5)
+
+    def test_auto_does_not_time_a_single_backend(self, tiny_model, monkeypatch, caplog):
+        need("onnxruntime")
+        monkeypatch.setattr(opening, "is_installed", lambda name: name == "onnxruntime")
+        monkeypatch.setattr(opening, "_trial_ms", None)
+        with caplog.at_level(logging.INFO), open_runner(tiny_model) as runner:
+            assert runner.backend == "onnxruntime"
+        assert "the only one" in caplog.text
+
+    def test_auto_goes_on_when_one_backend_cannot_open_the_file(
+        self, tiny_model, monkeypatch, caplog
+    ):
+        for name in BACKENDS:
+            need(name)
+        really_open = opening._open
+
+        def fail_one(name, *rest):
+            if name == "openvino":
+                raise ModelFileError("openvino cannot open this.")
+            return really_open(name, *rest)
+
+        monkeypatch.setattr(opening, "_open", fail_one)
+        with caplog.at_level(logging.INFO), open_runner(tiny_model) as runner:
+            assert runner.backend == "onnxruntime"
+        assert "openvino cannot open this" in caplog.text
+
+    def test_missing_backend_says_how_to_install_it(self, tiny_model, monkeypatch):
+        monkeypatch.setattr(opening, "is_installed", lambda name: False)
+        for name in ("auto", "onnxruntime"):
+            with pytest.raises(BackendError, match=r"pip install 'clipedge\[cpu\]'"):
+                open_runner(tiny_model, name)
+
+    def test_unknown_backend_comes_with_the_nearest(self, tiny_model):
+        with pytest.raises(UsageError, match="did you mean onnxruntime"):
+            open_runner(tiny_model, "onnx-runtime")
+        with pytest.raises(UsageError, match="did you mean fp16"):
+            open_runner(tiny_model, precision="f16")
+        with pytest.raises(UsageError, match="threads"):
+            open_runner(tiny_model, threads=0)
+
+    def test_an_engine_is_refused_honestly(self, tiny_model, tmp_path):
+        for path, name in [(tmp_path / "a.engine", "auto"), (tiny_model, "tensorrt")]:
+            with pytest.raises(BackendError, match="does not run TensorRT engines yet"):
+                open_runner(path, name)
+
+    def test_bf16_is_used_only_when_asked_for(self, tiny_model, clip_maker):
+        need("openvino")
+        with pytest.raises(BackendError, match=r"onnxruntime runs models in fp32"):
+            open_runner(tiny_model, "onnxruntime", precision="bf16")
+        try:
+            runner = open_runner(tiny_model, "openvino", precision="bf16")
+        except BackendError as error:
+            pytest.skip(str(error))
+        with runner, open_runner(tiny_model, "openvino") as exact:
+            assert runner.describe()["precision"] == "bf16"
+            clips = clip_maker(runner.spec, 4)
+            assert np.abs(runner.infer(clips) - exact.infer(clips)).max() > 0
+
+    def test_a_fixed_batch_is_kept(self, backend, model_writer, tmp_path, clip_maker):
+        path = model_writer(tmp_path / "two.onnx", batch=2)
+        with open_runner(path, backend) as runner:
+            assert runner.batch_size == 2
+            assert runner.infer(clip_maker(runner.spec, 2)).shape == (2, 5)
+            with pytest.raises(ClipError, match=r"\(2, 3, 4, 16, 16\).*a batch of 3"):
+                runner.infer(clip_maker(runner.spec, 3))
+
+
+class TestSpecOfAFile:
+    def test_is_read_from_the_metadata(self, tiny_model, tiny_spec):
+        assert read_onnx_metadata(tiny_model) == {METADATA_KEY: tiny_spec.to_json()}
+
+    def test_is_the_one_onnxruntime_reads(self, tiny_model):
+        onnxruntime = pytest.importorskip("onnxruntime")
+        session = onnxruntime.InferenceSession(str(tiny_model), providers=["CPUExecutionProvider"])
+        theirs = session.get_modelmeta().custom_metadata_map
+        assert read_onnx_metadata(tiny_model) == theirs
+
+    def test_may_lie_beside(self, backend, model_writer, tmp_path, tiny_spec):
+        path = model_writer(tmp_path / "bare_1.0x.onnx", metadata=False)
+        with pytest.raises(
+            ModelFileError, match=r"no ClipSpec.*bare_1.0x.spec.json.*export-engine"
+        ):
+            open_runner(path, backend)
+        tiny_spec.save(tmp_path / "bare_1.0x.spec.json")
+        with open_runner(path, backend) as runner:
+            assert runner.spec == tiny_spec
+
+    def test_damaged_metadata_is_an_error(self, model_writer, tmp_path):
+        path = model_writer(tmp_path / "bad.onnx", metadata='{"format_version": 99}')
+        with pytest.raises(ModelFileError, match=r"bad.onnx: .*format version 99"):
+            open_runner(path)
+
+    def test_that_contradicts_the_graph_is_an_error(
+        self, backend, model_writer, tmp_path, tiny_spec
+    ):
+        other = tiny_spec._replace(frames=8).to_json()
+        path = model_writer(tmp_path / "frames.onnx", metadata=other)
+        with pytest.raises(ModelFileError, match=r"\(N, 3, 4, 16, 16\).*says \(N, 3, 8, 16, 16\)"):
+            open_runner(path, backend)
+        path = model_writer(tmp_path / "classes.onnx", classes=7)
+        with pytest.raises(ModelFileError, match=r"output of shape \(N, 7\).*says \(N, 5\)"):
+            open_runner(path, backend)
+
+
+class TestDamagedFiles:
+    def test_missing_file_and_folder_are_wrong_calls(self, tmp_path):
+        with pytest.raises(UsageError, match="does not exist"):
+            open_runner(tmp_path / "none.onnx")
+        with pytest.raises(UsageError, match="is a folder"):
+            open_runner(tmp_path)
+
+    @pytest.mark.parametrize(
+        "content", [b"", b"# not a model\n" * 40, b"\x89PNG\r\n\x1a\n" + bytes(99), b"\xff" * 30]
+    )
+    def test_what_is_no_onnx_is_refused_in_one_line(self, tmp_path, content):
+        path = tmp_path / "other.onnx"
+        path.write_bytes(content)
+        with pytest.raises(ModelFileError, match="not a whole ONNX file") as caught:
+            open_runner(path)
+        assert "\n" not in str(caught.value)
+
+    def test_truncated_anywhere(self, tiny_model, tmp_path):
+        whole = tiny_model.read_bytes()
+        path = tmp_path / "cut.onnx"
+        for length in list(range(0, len(whole), 197)) + [len(whole) - 1]:
+            path.write_bytes(whole[:length])
+            # A cut exactly between two fields leaves a smaller message without a ClipSpec.
+            with pytest.raises(ModelFileError, match=r"not a whole ONNX file|no ClipSpec"):
+                open_runner(path)
+
+    def test_damage_inside_the_graph_names_backend_and_file(self, backend, tiny_model, tmp_path):
+        whole = tiny_model.read_bytes()
+        middle = whole.index(b"GlobalAveragePool")
+        path = tmp_path / "hurt.onnx"
+        path.write_bytes(whole[: middle - 8] + b"\xff" * 30 + whole[middle + 22 :])
+        with pytest.raises(ModelFileError, match=rf"{backend}.*cannot open .*hurt.onnx") as caught:
+            open_runner(path, backend)
+        assert "\n" not in str(caught.value)
+
+    def test_bytes_flipped_anywhere_never_end_in_another_exception(self, tiny_model, tmp_path):
+        whole = bytearray(tiny_model.read_bytes())
+        path = tmp_path / "flipped.onnx"
+        random = np.random.RandomState(3)
+        for _ in range(150):
+            damaged = bytearray(whole)
+            for place in random.randint(0, len(whole), size=3):
+                damaged[place] ^= 1 << random.randint(8)
+            path.write_bytes(bytes(damaged))
+            with contextlib.suppress(ModelFileError):
+                read_onnx_metadata(path)
+
+    def test_a_file_that_may_not_be_read(self, tiny_model, tmp_path):
+        path = tmp_path / "secret.onnx"
+        shutil.copy(str(tiny_model), str(path))
+        path.chmod(0)
+        try:
+            path.read_bytes()
+        except PermissionError:
+            with pytest.raises(ModelFileError, match="permission denied"):
+                open_runner(path)
+        else:
+            pytest.skip("this user may read every file")
