@@ -136,7 +136,7 @@ class _Recorder:
             self._writer.release()
 
     def check(self) -> None:
-        """Raise ClipedgeError unless the file holds every frame: the writer never says it failed."""
+        """Raise ClipedgeError unless every frame is in the file; the writer never tells."""
         capture = self._cv2.VideoCapture(str(self._path))
         held = int(capture.get(self._cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 0
         capture.release()
