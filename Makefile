@@ -135,7 +135,7 @@ board-test: $(READY) ## install the wheel into a real CPython 3.6 and test it th
 # still lie in build/. Called by board-test, with PYTHON36 set.
 .PHONY: board-run
 board-run: $(BOARD_READY)
-	rm -rf build/dist build/board
+	rm -rf build/dist build/board; mkdir -p build
 	$(BIN)/pyproject-build --no-isolation --outdir build/dist . > build/wheel.log 2>&1 \
 		|| { cat build/wheel.log; exit 1; }
 	$(BOARD_BIN)/python -m pip install --quiet --no-deps --force-reinstall build/dist/*.whl
