@@ -3,6 +3,7 @@
 A fact that cannot be read is None; nothing here fails or takes noticeable time.
 """
 
+import importlib
 import os
 import pathlib
 import platform
@@ -89,10 +90,23 @@ def package_versions() -> Dict[str, str]:
     names = ("numpy", "onnxruntime", "openvino", "tensorrt")
     loaded = {name: sys.modules.get(name) for name in names}
     return {
-        name: str(getattr(module, "__version__", "unknown"))
+        name: str(getattr(module, "__version__", "unknown")).split("-")[0]
         for name, module in loaded.items()
         if module is not None
     }
+
+
+def clipedge_version() -> Optional[str]:
+    """Return the version of the installed wheel; None where clipedge runs without one."""
+    try:
+        return str(importlib.import_module("importlib.metadata").version("clipedge"))
+    except ImportError:
+        pass  # Python 3.6 and 3.7 have no importlib.metadata; PackageNotFoundError is one as well
+    try:
+        return str(importlib.import_module("pkg_resources").get_distribution("clipedge").version)
+    # Its DistributionNotFound derives from Exception alone, and is not there to name.
+    except Exception:
+        return None
 
 
 def _operating_system() -> str:

@@ -1,0 +1,42 @@
+"""A line on stderr that says how far a measurement is."""
+
+import sys
+import time
+from typing import Optional, TextIO
+
+_WIDTH = 24  # of the bar, characters
+_REDRAW_S = 0.2
+
+
+class ProgressLine:
+    """A bar that redraws itself on a terminal; one plain line elsewhere.
+
+    Drawing costs a batch nothing: it happens between batches, five times a second.
+    """
+
+    def __init__(self, title: str, stream: Optional[TextIO] = None) -> None:
+        self._title = title
+        self._stream = sys.stderr if stream is None else stream
+        self._live = self._stream.isatty()
+        self._drawn_s = 0.0
+
+    def __enter__(self) -> "ProgressLine":
+        self._stream.write(self._title + ("" if self._live else "\n"))
+        self._stream.flush()
+        return self
+
+    def __call__(self, gone_s: float, planned_s: float) -> None:
+        """Draw how many of the planned seconds are gone."""
+        now_s = time.monotonic()
+        if not self._live or now_s - self._drawn_s < _REDRAW_S:
+            return
+        self._drawn_s = now_s
+        share = min(1.0, gone_s / planned_s) if planned_s > 0 else 1.0
+        bar = ("#" * round(share * _WIDTH)).ljust(_WIDTH, ".")
+        self._stream.write(f"\r{self._title} [{bar}] {gone_s:.0f} of {planned_s:.0f} s ")
+        self._stream.flush()
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()

@@ -1,0 +1,94 @@
+"""Times batches: warm-up, then batch after batch for a set time, keeping every latency."""
+
+import time
+from typing import Callable, List, NamedTuple, Optional
+
+import numpy as np
+
+from clipedge.jetson.spec import ClipSpec
+
+_CLIP_SEED = 0
+
+Clock = Callable[[], float]
+Infer = Callable[[np.ndarray], np.ndarray]
+# Called after each batch with the seconds gone and the seconds planned, warm-up included.
+OnBatch = Callable[[float, float], None]
+
+
+class Timings(NamedTuple):
+    """What was measured of one model."""
+
+    batch: int  # clips in each batch
+    warmup_batches: int  # run before, not counted
+    elapsed_s: float  # from the start of the first batch counted to the end of the last
+    latencies_ms: List[float]  # of each batch, in order
+
+    @property
+    def batches(self) -> int:
+        """Number of batches counted."""
+        return len(self.latencies_ms)
+
+    @property
+    def clips_per_s(self) -> float:
+        """Clips over elapsed time: what happens between batches counts too."""
+        return self.batches * self.batch / self.elapsed_s
+
+    def latency_ms(self, percentile: float) -> float:
+        """Return a percentile (0-100) of the latency of a batch, interpolated linearly."""
+        return float(np.percentile(self.latencies_ms, percentile))
+
+
+def measure(
+    infer: Infer,
+    clips: np.ndarray,
+    duration_s: float,
+    warmup_s: float,
+    on_batch: Optional[OnBatch] = None,
+    clock: Clock = time.perf_counter,
+) -> Timings:
+    """Run the same batch again and again and time it.
+
+    Args:
+        infer: what runs a batch and returns once its logits are there.
+        clips: (N, 3, T, H, W) float32, RGB, 0-255.
+        duration_s: how long to measure; the batch that runs when it is over still counts, so
+            there is at least one.
+        warmup_s: how long to run before; at least one batch, in which backends lay out memory.
+        on_batch: told how far it is, after each batch.
+        clock: seconds from any origin, monotonic.
+    """
+    planned_s = warmup_s + duration_s
+    warmup_start_s = clock()
+    warmup_batches = 0
+    while True:
+        infer(clips)
+        warmup_batches += 1
+        now_s = clock()
+        if on_batch is not None:
+            on_batch(now_s - warmup_start_s, planned_s)
+        if now_s - warmup_start_s >= warmup_s:
+            break
+    latencies_ms: List[float] = []
+    start_s = clock()
+    while True:
+        batch_start_s = clock()
+        infer(clips)
+        batch_end_s = clock()
+        latencies_ms.append((batch_end_s - batch_start_s) * 1e3)
+        if batch_end_s - start_s >= duration_s:
+            break
+        if on_batch is not None:
+            on_batch(batch_end_s - warmup_start_s, planned_s)
+    return Timings(len(clips), warmup_batches, batch_end_s - start_s, latencies_ms)
+
+
+def random_clips(spec: ClipSpec, batch: int) -> np.ndarray:
+    """Return clips of random pixels, the same on every call.
+
+    Returns:
+        (batch, 3, T, H, W) float32, RGB, whole numbers 0-255 as a camera gives them.
+    """
+    pixels = np.random.RandomState(_CLIP_SEED).randint(
+        0, 256, size=(batch, *spec.clip_shape), dtype=np.uint8
+    )
+    return pixels.astype(np.float32)
