@@ -4,7 +4,7 @@
 def own_version() -> str:
     """Return the distribution's version, or ``unknown`` where it runs uninstalled."""
     try:
-        from importlib import metadata  # Python >= 3.8
+        from importlib import metadata  # novm: Python >= 3.8
     except ImportError:
         return _own_version_36()
     try:
