@@ -137,7 +137,7 @@ board-test: $(READY) ## install the wheel into a real CPython 3.6 and test it th
 board-run: $(BOARD_READY)
 	rm -rf build/dist build/board; mkdir -p build
 	$(BIN)/pyproject-build --no-isolation --outdir build/dist . > build/wheel.log 2>&1 \
-		|| { cat build/wheel.log; exit 1; }
+		|| { tail -n 20 build/wheel.log; exit 1; }
 	$(BOARD_BIN)/python -m pip install --quiet --no-deps --force-reinstall build/dist/*.whl
 	$(BOARD_BIN)/python -m pip check
 	$(BIN)/export-engine --model shufflenetv1 --width 0.5 --no-engine --output build/board

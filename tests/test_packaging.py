@@ -36,7 +36,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         text=True,
         timeout=120,
     )
-    assert built.returncode == 0, built.stdout + built.stderr
+    assert built.returncode == 0, (built.stdout + built.stderr)[-2000:]
     (found,) = (tree / "dist").glob("*.whl")
     return found
 
