@@ -62,6 +62,8 @@ def channel_shuffle(x: Tensor, groups: int) -> Tensor:
 
 def initialise(model: nn.Module) -> None:
     """Set fresh weights: He's initialisation, zero biases, batch normalisation as identity."""
+    if any(parameter.is_meta for parameter in model.parameters()):
+        return  # shapes without values: normal_ on them would load torch._dynamo, over a second
     for module in model.modules():
         if isinstance(module, nn.Conv3d):
             nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="relu")

@@ -113,7 +113,8 @@ class ResNet(ClipModel):
         self.conv1 = nn.Conv3d(3, channels, 7, STEM_STRIDE, padding=3, bias=False)
         self.bn1 = nn.BatchNorm3d(channels)  # (N, 64, 16, 56, 56)
         self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool3d(3, 2, padding=1)  # (N, 64, 8, 28, 28)
+        # Table 8 counts this pool by its volume, unlike the ShuffleNets': so three numbers.
+        self.maxpool = nn.MaxPool3d((3, 3, 3), 2, padding=1)  # (N, 64, 8, 28, 28)
         stages = []
         for index, (planes, count) in enumerate(zip(stage_channels, stage_blocks, strict=True)):
             blocks = []
