@@ -86,6 +86,33 @@ $(BOARD_READY): constraints-board.txt
 	@$(BOARD_BIN)/python -m pip install --requirement constraints-board.txt
 	@touch $@
 
+# --- The demo -------------------------------------------------------------------------------------
+
+DEMO_MODEL := demo/shufflenetv2_0.5x_synthetic
+
+# The user's own commands, as a user types them: make prints each before it runs.
+.PHONY: demo
+demo: $(READY) ## train a small model, export, benchmark and use it (a few minutes on a CPU)
+	@mkdir -p demo
+	@printf '\n[1/5] Train a small model on generated gestures\n'
+	$(BIN)/train-clips fit --model shufflenetv2 --width 0.5 --data synthetic --output $(DEMO_MODEL).pt
+	@printf '\n[2/5] Export it to ONNX and compare with PyTorch\n'
+	$(BIN)/export-engine --checkpoint $(DEMO_MODEL).pt --no-engine --output demo
+	@printf '\n[3/5] Measure clips per second\n'
+	$(BIN)/jetson-bench $(DEMO_MODEL).onnx --batch 8 --json demo/bench.json
+	@printf '\n[4/5] Make a video of gestures in a row, with known times\n'
+	$(BIN)/python -m clipedge.trainside.data.synthetic --output demo/gestures.mp4
+	@printf '\n[5/5] Recognise them\n'
+	$(BIN)/gesture-demo --model $(DEMO_MODEL).onnx --source demo/gestures.mp4 \
+		--truth demo/gestures.truth.jsonl --events demo/events.jsonl
+	@printf '\n%s\n' "Files:"
+	@find demo -maxdepth 1 -type f | sort | sed 's/^/  /'
+	@printf '%s\n' "Next:" \
+		"  a real camera     $(BIN)/gesture-demo --model $(DEMO_MODEL).onnx --source 0" \
+		"  real weights      $(BIN)/train-clips import FILE.pth --model shufflenetv1 --width 2.0 \\" \
+		"                        --dataset jester --output shufflenetv1_2.0x.pt" \
+		"This model has seen generated hands only; train on Jester or import weights for real ones."
+
 # --- Checks ---------------------------------------------------------------------------------------
 
 .PHONY: test
