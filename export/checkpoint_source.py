@@ -56,10 +56,18 @@ def with_random_weights(
         frames=model.config.frames,
         size=model.config.size,
     )
+    settle_batch_norms(model, spec)
+    return ModelToExport(model, spec)
+
+
+def settle_batch_norms(model: "torch.nn.Module", spec: ClipSpec) -> None:
+    """Set the batch norms' statistics of an untrained model from a few clips; leave it in eval."""
+    import torch
+
     clips = torch.from_numpy(normalise(check_clips(spec, 2, seed=7), spec))
     for layer in model.modules():
         if isinstance(layer, torch.nn.BatchNorm3d):
             layer.momentum = None  # a plain average instead of a slow one
     with torch.no_grad():
         model.train()(clips)
-    return ModelToExport(model.eval(), spec)
+    model.eval()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from clipedge.export.constant_folding import fold_constants
 from clipedge.jetson.errors import ClipedgeError
 from clipedge.jetson.spec import METADATA_KEY, ClipSpec
 from clipedge.jetson.version import own_version
@@ -70,6 +71,7 @@ def build_onnx(model: "torch.nn.Module", spec: ClipSpec, opset: int = 13) -> byt
             dynamo=False,
         )
     graph = onnx.load_from_string(buffer.getvalue())
+    fold_constants(graph)
     _refuse_leftovers(graph)
     _tidy(graph, spec, opset)
     onnx.checker.check_model(graph, full_check=True)

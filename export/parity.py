@@ -1,5 +1,6 @@
 """Does the exported file compute what the trained model computes? Checked on clips it never saw."""
 
+import copy
 import logging
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, NamedTuple, Sequence
 
@@ -14,8 +15,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Of the largest logit. fp32 sums in another order differ by about 1e-6; a wrong graph by 1e-2.
+# Of the largest logit. Sums in another order differ by about 1e-6, a wrong graph by about 1e-2.
 TOLERANCE = 1e-4
+
+# A hundred layers amplify rounding: PyTorch in fp32 is up to 1e-4 away from itself in fp64 on
+# ResNeXt-101 with random weights. A right file may be off by this many times that, no more.
+ROUNDINGS = 10
+LARGEST_TOLERANCE = 1e-3
 
 # A model that answers every clip alike would pass with any file. Its logits must move from clip to
 # clip by at least this many tolerances, or the check is called inconclusive.
@@ -40,11 +46,14 @@ class Comparison(NamedTuple):
 
 
 class ParityReport(NamedTuple):
-    """All batches of one file, compared with a reference."""
+    """All batches of one file, compared with a reference.
+
+    ``rounding`` is how far the reference in fp32 is from itself in fp64, of the largest logit.
+    """
 
     reference: str
     candidate: str
-    tolerance: float
+    rounding: float
     comparisons: List[Comparison]
 
     @property
@@ -68,6 +77,11 @@ class ParityReport(NamedTuple):
         return sum(one.top1_agree for one in self.comparisons)
 
     @property
+    def tolerance(self) -> float:
+        """Largest relative error that still passes."""
+        return min(max(TOLERANCE, ROUNDINGS * self.rounding), LARGEST_TOLERANCE)
+
+    @property
     def passed(self) -> bool:
         """Every logit is finite and within the tolerance."""
         return all(one.finite and one.relative_error <= self.tolerance for one in self.comparisons)
@@ -84,6 +98,7 @@ class ParityReport(NamedTuple):
             "reference": self.reference,
             "candidate": self.candidate,
             "tolerance_relative": self.tolerance,
+            "reference_rounding_relative": self.rounding,
             "passed": self.passed,
             "conclusive": self.conclusive,
             "clips": self.clips,
@@ -128,45 +143,38 @@ def compare(batch: int, reference: np.ndarray, candidate: np.ndarray) -> Compari
 
 
 def check_parity(
-    model: "torch.nn.Module",
-    onnx_bytes: bytes,
-    spec: ClipSpec,
-    batches: Sequence[int] = (1, 8),
-    tolerance: float = TOLERANCE,
+    model: "torch.nn.Module", onnx_bytes: bytes, spec: ClipSpec, batches: Sequence[int] = (1, 8)
 ) -> ParityReport:
     """Compare an ONNX file, run by ONNX Runtime, with the PyTorch model it came from.
 
-    The reference normalises the plain way, outside the graph, so that folding colour order, mean
-    and std into the graph is checked too.
+    The reference runs in fp64, so that the difference seen is the file's and not the reference's
+    own rounding. It normalises the plain way, outside the graph, so that folding colour order,
+    mean and std into the graph is checked too, and clip by clip, so that mixing up a batch is.
 
     Args:
-        model: takes normalised clips; in eval mode.
+        model: takes normalised clips; in eval mode; it is not changed.
         onnx_bytes: the file's content.
         spec: what both are said to be.
         batches: batch sizes to run; each gets clips of its own.
-        tolerance: of the largest logit.
 
     Raises:
         ParityError: a logit is off by more than the tolerance or not finite; the file is wrong.
     """
-    import torch
-
+    single, double = _torch_infer(model), _torch_infer(copy.deepcopy(model).double())
     candidate = _onnxruntime_infer(onnx_bytes)
-
-    def reference(clips: np.ndarray) -> np.ndarray:
-        with torch.inference_mode():
-            logits: np.ndarray = model(torch.from_numpy(normalise(clips, spec))).numpy()
-        return logits
-
-    comparisons = []
+    comparisons, roundings = [], []
     for batch in batches:
         clips = check_clips(spec, batch, seed=1000 + batch)
-        comparisons.append(compare(batch, _one_by_one(reference, clips), candidate(clips)))
-    report = ParityReport("PyTorch", "ONNX Runtime", tolerance, comparisons)
+        normalised = normalise(clips, spec)
+        exact = _one_by_one(double, normalised)
+        # One clip tells the rounding; all of them would only cost time.
+        roundings.append(compare(1, exact[:1], single(normalised[:1])).relative_error)
+        comparisons.append(compare(batch, exact, candidate(clips)))
+    report = ParityReport("PyTorch", "ONNX Runtime", max(roundings), comparisons)
     if not report.passed:
         raise ParityError(
             f"{spec.file_stem}: the exported graph is wrong, so no file was written: {report}; "
-            f"allowed is {tolerance:.0e}. Please report it with the model's name."
+            f"allowed is {report.tolerance:.0e}. Please report it with the model's name."
         )
     if not report.conclusive:
         log.warning(
@@ -175,6 +183,19 @@ def check_parity(
             spec.file_stem,
         )
     return report
+
+
+def _torch_infer(model: "torch.nn.Module") -> Infer:
+    import torch
+
+    dtype = next(model.parameters()).dtype
+
+    def infer(normalised: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            logits: np.ndarray = model(torch.from_numpy(normalised).to(dtype)).numpy()
+        return logits
+
+    return infer
 
 
 def _one_by_one(infer: Infer, clips: np.ndarray) -> np.ndarray:
