@@ -60,14 +60,32 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_summary(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "%(prog)s [--all | --model NAME [--width WIDTH]] [--classes N]"
     _add_model(parser, required=False)
-    parser.add_argument("--all", action="store_true", help="every model and width of the paper")
+    parser.add_argument(
+        "--all", action="store_true", help="the paper's rows and the widths it has no row for"
+    )
     parser.add_argument("--classes", type=positive_int, default=600, help="size of the head")
 
 
 def _add_import(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "%(prog)s FILE --dataset NAME [--model NAME] [--width WIDTH] [options]"
     parser.add_argument("file", metavar="FILE", help="a checkpoint of the paper's released code")
     _add_model(parser, required=False)
+    parser.add_argument(
+        "--dataset", required=True, metavar="NAME", help="jester, ucf101 or kinetics600"
+    )
+    parser.add_argument(
+        "--output", metavar="CKPT", help="checkpoint to write, else checkpoints/MODEL_DATASET.pt"
+    )
+    parser.add_argument(
+        "--labels", metavar="FILE", help="one label a line, else the data set's where they fit"
+    )
+    parser.add_argument(
+        "--channel-order",
+        choices=("RGB", "BGR"),
+        help="that the weights expect, else BGR for kinetics600 and RGB for the others",
+    )
 
 
 def _dispatch(arguments: argparse.Namespace) -> int:

@@ -34,7 +34,7 @@ class Block(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
-        self.half = half = out_channels // 2
+        self.half_channels = half = out_channels // 2
         branch_in = half if stride == 1 else in_channels
         # "banch" is how the released checkpoints spell it; equal names need no translation.
         self.banch1 = None
@@ -55,7 +55,7 @@ class Block(nn.Module):
         """(N, in_channels, T, H, W) to (N, out_channels, T / stride, H / stride, W / stride)."""
         if self.banch1 is None:
             # By number: chunk() leaves shape arithmetic in the exported graph.
-            halves = [x[:, : self.half], self.banch2(x[:, self.half :])]
+            halves = [x[:, : self.half_channels], self.banch2(x[:, self.half_channels :])]
         else:
             halves = [self.banch1(x), self.banch2(x)]
         return channel_shuffle(torch.cat(halves, 1), 2)
