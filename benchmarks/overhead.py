@@ -43,7 +43,7 @@ def direct_call(runner: Runner, clips: np.ndarray) -> Call:
         feed = {session.get_inputs()[0].name: clips}
         return lambda: session.run(None, feed)
     if runner.backend == "openvino":
-        request = runner._request  # type: ignore[attr-defined]
+        request = runner._request(len(clips))  # type: ignore[attr-defined]
         return lambda: request.infer([clips], share_inputs=True)
     raise BackendError(f"There is no direct call for {runner.backend}.")
 

@@ -86,26 +86,27 @@ class Runner(abc.ABC):
     def _checked(self, clips: np.ndarray) -> np.ndarray:
         if not self._open:
             raise UsageError("This runner is closed; open the model file again.")
-        expected = "({}, {}, {}, {}, {}) float32, RGB, 0-255".format(
-            self.batch_size or "N", *self.spec.clip_shape
-        )
         if not isinstance(clips, np.ndarray):
-            kind = type(clips).__name__
-            raise ClipError(f"Clips must be a numpy array {expected}; got {kind}.")
+            raise self._refusal(f"{type(clips).__name__}, not a numpy array")
         if clips.ndim != 5 or clips.shape[1:] != self.spec.clip_shape or clips.shape[0] < 1:
-            raise ClipError(f"Clips must be {expected}; got shape {clips.shape}.")
+            raise self._refusal(f"shape {clips.shape}")
         if self.batch_size not in (None, clips.shape[0]):
-            raise ClipError(f"Clips must be {expected}; got a batch of {clips.shape[0]}.")
+            raise self._refusal(f"a batch of {clips.shape[0]}")
         if clips.dtype != np.float32:
-            raise ClipError(f"Clips must be {expected}; got dtype {clips.dtype}.")
+            raise self._refusal(f"dtype {clips.dtype}")
         clips = np.ascontiguousarray(clips)
         if not in_pixel_range(clips):
             low, high = float(clips.min()), float(clips.max())
-            raise ClipError(
-                f"Clips must be {expected}; got values from {low:.4g} to {high:.4g}. "
-                "The model normalises inside: hand it raw pixels."
+            raise self._refusal(
+                f"values from {low:.4g} to {high:.4g}",
+                "The model normalises inside: hand it raw pixels.",
             )
         return clips
+
+    def _refusal(self, got: str, advice: str = "") -> ClipError:
+        count = self.batch_size or "N"
+        shape = "({}, {}, {}, {}, {})".format(count, *self.spec.clip_shape)
+        return ClipError(f"Clips must be {shape} float32, RGB, 0-255; got {got}. {advice}".rstrip())
 
     def __enter__(self) -> "Runner":
         return self

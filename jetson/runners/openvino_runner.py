@@ -1,6 +1,6 @@
 """The OpenVINO backend, on the CPU."""
 
-from typing import Any, Dict
+from typing import Any, Dict, Optional
 
 import numpy as np
 import openvino
@@ -13,13 +13,15 @@ from clipedge.jetson.spec import ClipSpec
 
 _DEVICE = "CPU"
 _PRECISION_HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+_MOST_SIZES = 3  # batch sizes with a graph of their own
 
 
 class OpenvinoRunner(Runner):
     """Runs an ONNX file with OpenVINO's CPU plugin.
 
-    The batch stays dynamic: a graph compiled for one batch size is no faster, and compiling for
-    each size costs its time and memory again.
+    A graph compiled for one batch size runs 3 to 13 % faster on one clip (0 to 5 % on eight) than
+    one whose batch is dynamic, and compiling costs 0.1 to 0.2 s. So the first few sizes asked for
+    get a graph of their own, that of one clip on opening; all others share a dynamic one.
     """
 
     backend = "openvino"
@@ -27,37 +29,60 @@ class OpenvinoRunner(Runner):
     def __init__(
         self, path: PathLike, spec: ClipSpec, threads: int, precision: str = "fp32"
     ) -> None:
-        core = openvino.Core()
+        self._core: Any = openvino.Core()
         try:
-            model = core.read_model(str(path))
+            self._model: Any = self._core.read_model(str(path))
         except Exception as error:
             raise ModelFileError(f"openvino cannot open {path}: {reason_of(error)}.") from None
         batch_size = check_graph(
             path,
             spec,
-            [_shape(port) for port in model.inputs],
-            [_shape(port) for port in model.outputs],
+            [_shape(port) for port in self._model.inputs],
+            [_shape(port) for port in self._model.outputs],
         )
         super().__init__(spec, batch_size)
-        config = {
+        self._path = path
+        self._precision = precision
+        self._config = {
             # Its default on a CPU with bf16 arithmetic is bf16, which moves logits by 1e-3.
             "INFERENCE_PRECISION_HINT": _PRECISION_HINTS[precision],
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads,
         }
+        self._requests: Dict[Optional[int], Any] = {}  # by batch size; None: the dynamic one
+        self._threads = threads
+        self._request(batch_size or 1)
+
+    def _request(self, count: int) -> Any:
+        """Return the inference request for a batch size, compiled when first asked for."""
+        request = self._requests.get(count)
+        if request is not None:
+            return request
+        size = count if len(self._requests) < _MOST_SIZES else None
+        if size not in self._requests:
+            self._requests[size] = self._compile(size)
+        return self._requests[size]
+
+    def _compile(self, size: Optional[int]) -> Any:
+        model = self._model
         try:
-            compiled = core.compile_model(model, _DEVICE, config)
+            if size is not None and self.batch_size is None:
+                model = model.clone()
+                model.reshape([size, *self.spec.clip_shape])
+            compiled = self._core.compile_model(model, _DEVICE, self._config)
         except Exception as error:
-            raise ModelFileError(f"openvino cannot compile {path}: {reason_of(error)}.") from None
-        _check_precision(compiled, precision)
-        self._request: Any = compiled.create_infer_request()
-        self._precision = precision
+            raise ModelFileError(
+                f"openvino cannot compile {self._path}: {reason_of(error)}."
+            ) from None
+        _check_precision(compiled, self._precision)
         self._threads = int(compiled.get_property("INFERENCE_NUM_THREADS"))
+        return compiled.create_infer_request()
 
     def _infer(self, clips: np.ndarray) -> np.ndarray:
+        request = self._request(len(clips))
         try:
             # The clips are read where they lie; the result is a copy, as share_outputs is off.
-            outputs = self._request.infer([clips], share_inputs=True, share_outputs=False)
+            outputs = request.infer([clips], share_inputs=True, share_outputs=False)
         except Exception as error:
             message = f"openvino could not run a batch of {len(clips)}: {reason_of(error)}."
             raise BackendError(message) from None
@@ -75,9 +100,10 @@ class OpenvinoRunner(Runner):
         }
 
     def close(self) -> None:
-        """Free the inference request and with it the compiled model."""
+        """Free the inference requests and with them the compiled graphs."""
         super().close()
-        self._request = None
+        self._requests.clear()
+        self._model = self._core = None
 
 
 def _shape(port: Any) -> Any:
