@@ -74,9 +74,9 @@ def build_onnx(model: "torch.nn.Module", spec: ClipSpec, opset: int = 13) -> byt
     fold_constants(graph)
     _refuse_leftovers(graph)
     _tidy(graph, spec, opset)
-    onnx.checker.check_model(graph, full_check=True)
-    serialized: bytes = graph.SerializeToString()
-    return serialized
+    onnx_bytes: bytes = graph.SerializeToString()
+    onnx.checker.check_model(onnx_bytes, full_check=True)
+    return onnx_bytes
 
 
 def normalise(clips: np.ndarray, spec: ClipSpec) -> np.ndarray:
