@@ -127,8 +127,11 @@ def _notes(rows: Sequence[Dict[str, Any]]) -> List[str]:
         if any(row["batch"] != paper.BATCH_SIZE for row in rows):
             note += f" This run's batch differs from the paper's {paper.BATCH_SIZE}."
         notes.append(note)
-    if any(tuple(row["clip_shape"]) != PAPER_CLIP_SHAPE for row in rows):
+    unpublished = [tuple(row["clip_shape"]) for row in rows if row["paper"] is None]
+    if any(shape != PAPER_CLIP_SHAPE for shape in unpublished):
         notes.append("-: the paper has speeds for clips of 16 x 112 x 112 only.")
+    if PAPER_CLIP_SHAPE in unpublished:
+        notes.append("-: the paper has no speed for this model or width.")
     if any(row["random_weights"] for row in rows):
         notes.append("Models named 'random' have random weights: good for speed only.")
     few = min(row["batches"] for row in rows)

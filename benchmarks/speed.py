@@ -89,7 +89,7 @@ def _conditions(arguments: argparse.Namespace) -> Dict[str, Any]:
         )
     return {
         "clipedge": board.clipedge_version(),
-        "started_utc": datetime.datetime.utcnow().strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "started_utc": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "complete": False,
         "machine": board.machine_facts(),
         "load_average_at_start": load,

@@ -71,3 +71,10 @@ def test_versions_are_those_of_loaded_packages_only(monkeypatch):
     versions = board.package_versions()
     assert versions["numpy"] == numpy.__version__
     assert "openvino" not in versions
+
+
+def test_version_of_clipedge_is_that_of_the_installed_wheel(tmp_path, monkeypatch):
+    monkeypatch.setattr(board.sys, "path", [str(tmp_path), str(tmp_path / "none")])
+    assert board.clipedge_version() is None
+    (tmp_path / "clipedge-1.22.3.dist-info").mkdir()
+    assert board.clipedge_version() == "1.22.3"

@@ -1,0 +1,187 @@
+"""The jetson-bench command on real files: table, JSON, failures, interrupts."""
+
+import hashlib
+import importlib.util
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from clipedge.benchmarks import cli, overhead, speed
+from clipedge.benchmarks.timing import random_clips
+from clipedge.jetson.runners import open_runner
+from clipedge.jetson.spec import ClipSpec
+
+pytestmark = [
+    pytest.mark.board,
+    pytest.mark.skipif(
+        importlib.util.find_spec("onnxruntime") is None, reason="onnxruntime is not installed"
+    ),
+]
+
+QUICK = ["--duration", "0.3", "--warmup", "0.05", "--backend", "onnxruntime", "--threads", "1"]
+
+
+@pytest.fixture(autouse=True)
+def an_idle_machine(monkeypatch):
+    monkeypatch.setattr(speed.board, "load_average", lambda: 0.0)
+
+
+def test_table_and_json_of_a_real_run(tiny_model, tmp_path, capsys):
+    target = tmp_path / "new" / "bench.json"
+    assert cli.main([str(tiny_model), *QUICK, "--batch", "4", "--json", str(target)]) == 0
+    output = capsys.readouterr().out
+    assert "batch 4, 0.3 s a model after 0.05 s of warm-up" in output
+    assert "tiny_random  onnxruntime fp32 x1" in output
+
+    document = json.loads(target.read_text())
+    assert next(iter(document)) == "schema"
+    assert document["schema"] == "clipedge.bench/1"
+    assert document["complete"] is True
+    assert document["failures"] == []
+    assert document["started_utc"].endswith("Z")
+    assert document["load_average_at_start"] == 0.0
+    assert document["machine"]["python"] == "{}.{}.{}".format(*sys.version_info[:3])
+    assert "onnxruntime" in document["packages"]
+    assert document["settings"] == {
+        "batch": 4,
+        "duration_s": 0.3,
+        "warmup_s": 0.05,
+        "backend": "onnxruntime",
+        "precision": "fp32",
+        "threads": 1,
+    }
+    (result,) = document["results"]
+    assert result["sha256"] == hashlib.sha256(tiny_model.read_bytes()).hexdigest()
+    assert (result["model"], result["width"], result["random_weights"]) == ("tiny", None, True)
+    assert (result["clip_shape"], result["classes"]) == ([3, 4, 16, 16], 5)
+    assert (result["backend"], result["threads"], result["precision"]) == ("onnxruntime", 1, "fp32")
+    assert result["paper"] is None
+    assert result["batches"] == len(result["latencies_ms"]) > 1
+    assert result["clips_per_s"] == pytest.approx(
+        result["batches"] * 4 / result["elapsed_s"], rel=1e-3
+    )
+    latency_ms = result["latency_ms"]
+    assert 0 < latency_ms["median"] <= latency_ms["p95"] <= latency_ms["p99"]
+    assert 0.3 <= result["elapsed_s"] < 5
+
+
+def test_paper_columns_for_a_model_of_the_paper(model_writer, tmp_path, capsys):
+    spec = ClipSpec("shufflenetv1", ("a", "b"), 2.0)
+    path = model_writer(tmp_path / "shufflenetv1_2.0x_random.onnx", spec, channels=1)
+    assert cli.main([str(path), *QUICK]) == 0
+    row = capsys.readouterr().out.splitlines()[5]
+    assert row.split()[0] == "shufflenetv1_2.0x_random"
+    assert row.split()[-2:] == ["161", "24"]
+
+
+def test_a_damaged_file_says_why_and_the_run_goes_on(tiny_model, tmp_path, capsys, caplog):
+    cut = tmp_path / "cut.onnx"
+    cut.write_bytes(tiny_model.read_bytes()[:500])
+    target = tmp_path / "bench.json"
+    assert cli.main([str(cut), str(tiny_model), *QUICK, "--json", str(target)]) == 1
+    assert "tiny_random" in capsys.readouterr().out
+    assert "cut.onnx is not a whole ONNX file" in caplog.text
+    document = json.loads(target.read_text())
+    assert document["complete"] is True
+    assert [failure["file"] for failure in document["failures"]] == [str(cut)]
+    assert "not a whole ONNX file" in document["failures"][0]["error"]
+    assert len(document["results"]) == 1
+
+
+def test_a_folder_stands_for_its_onnx_files(tiny_model, tmp_path, capsys, monkeypatch):
+    folder = tmp_path / "engines"
+    folder.mkdir()
+    for name in ("b.onnx", "a.onnx", ".half.onnx", "a.spec.json"):
+        shutil.copy(str(tiny_model), str(folder / name))
+    assert [path.name for path in speed.find_models([folder])] == ["a.onnx", "b.onnx"]
+    monkeypatch.chdir(tmp_path)
+    assert [path.name for path in speed.find_models([])] == ["a.onnx", "b.onnx"]
+
+
+def test_calls_that_cannot_work_are_refused_before_measuring(tiny_model, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    calls = {
+        "holds no .onnx file": [str(tmp_path / "empty")],
+        "none.onnx does not exist": [str(tiny_model), str(tmp_path / "none.onnx")],
+        "a file is needed": [str(tiny_model), "--json", str(tmp_path)],
+    }
+    for message, call in calls.items():
+        assert cli.main([*call, *QUICK]) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
+
+
+def test_no_files_and_no_default_folder_says_what_to_do(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main([]) == 2
+    assert "export-engine --model" in capsys.readouterr().err
+
+
+def test_json_that_cannot_be_written_fails_before_measuring(tiny_model, tmp_path, capsys):
+    target = tiny_model / "below" / "bench.json"  # below a file
+    assert cli.main([str(tiny_model), *QUICK, "--json", str(target)]) == 1
+    captured = capsys.readouterr()
+    assert "not a folder" in captured.err
+    assert captured.out == ""
+
+
+def test_a_busy_machine_is_warned_of(tiny_model, monkeypatch, caplog):
+    monkeypatch.setattr(speed.board, "load_average", lambda: 99.0)
+    assert cli.main([str(tiny_model), *QUICK]) == 0
+    assert "busy (load average 99.0" in caplog.text
+
+
+def test_interrupt_prints_what_is_done(tiny_model, tmp_path):
+    other = tmp_path / "second.onnx"
+    shutil.copy(str(tiny_model), str(other))
+    target = tmp_path / "bench.json"
+    call = [sys.executable, "-m", "clipedge.benchmarks.cli", str(tiny_model), str(other), *QUICK]
+    call += ["--duration", "1.5", "--json", str(target)]
+    process = subprocess.Popen(
+        call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True
+    )
+    for line in process.stderr:
+        if line.startswith("[2/2]"):
+            process.send_signal(signal.SIGINT)
+            break
+    output, talk = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "tiny_random" in output
+    assert "second" not in output
+    assert "interrupted" in talk
+    assert "Traceback" not in talk
+    document = json.loads(target.read_text())
+    assert document["complete"] is False
+    assert len(document["results"]) == 1
+
+
+def test_help_is_quick_and_loads_no_backend():
+    check = (
+        "import sys; from clipedge.benchmarks.cli import build_parser; build_parser().format_help()"
+        "; print([name for name in ('onnxruntime', 'openvino', 'torch') if name in sys.modules])"
+    )
+    start_s = time.perf_counter()
+    output = subprocess.check_output([sys.executable, "-c", check], universal_newlines=True)
+    assert output.strip() == "[]"
+    assert time.perf_counter() - start_s < 3.0  # 0.2 s where nothing else runs
+
+
+def test_runner_costs_little_over_its_backend(model_writer, tmp_path):
+    path = model_writer(
+        tmp_path / "realistic.onnx", ClipSpec("shufflenetv1", ("a", "b"), 0.5), channels=24
+    )
+    with open_runner(path, "onnxruntime", threads=1) as runner:
+        clips = random_clips(runner.spec, 8)
+        direct = overhead.direct_call(runner, clips)
+        # Other work on the machine may spoil one attempt; the cost is there in every one.
+        for _ in range(3):
+            result = overhead.measure_overhead(lambda: runner.infer(clips), direct, turns=11)
+            if result.ratio < 1.10:
+                break
+    assert result.ratio < 1.10, result
