@@ -1,0 +1,134 @@
+import json
+import pathlib
+
+import numpy as np
+import pytest
+
+from clipedge.jetson.cli import main
+from clipedge.jetson.spec import ClipSpec
+
+cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed")
+
+# Long enough for clips of 4 frames, 1/6 s apart.
+SPEC = ClipSpec(
+    model="tiny", labels=("wave", "swipe", "No gesture"), dataset="test", frames=4, size=16
+)
+
+
+@pytest.fixture
+def model(model_writer, tmp_path):
+    return model_writer(tmp_path / "model.onnx", spec=SPEC)
+
+
+@pytest.fixture
+def video(tmp_path):
+    path = tmp_path / "in.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 24, (64, 48))
+    rng = np.random.RandomState(0)
+    for number in range(72):
+        picture = np.full((48, 64, 3), 40, np.uint8)
+        cv2.circle(picture, (number % 64, 24), 9, [int(c) for c in rng.randint(0, 255, 3)], -1)
+        writer.write(picture)
+    writer.release()
+    return path
+
+
+def run(*arguments):
+    return main([str(argument) for argument in arguments])
+
+
+def test_events_are_json_lines_on_stdout_and_talk_is_on_stderr(model, video, capsys):
+    status = run(
+        "--model", model, "--source", video, "--threshold", "0", "--backend", "onnxruntime"
+    )
+    out, err = capsys.readouterr()
+    assert status == 0
+    events = [json.loads(line) for line in out.splitlines()]
+    assert events
+    assert set(events[0]) == {"time_s", "label", "score", "latency_ms"}
+    assert events[0]["label"] in ("wave", "swipe")
+    assert "frames" in err
+
+
+def test_events_go_to_a_file_and_the_annotated_video_beside_it(model, video, tmp_path, capsys):
+    events, record = tmp_path / "events.jsonl", tmp_path / "out.mp4"
+    status = run("--model", model, "--source", video, "--threshold", "0",
+                 "--events", events, "--record", record, "--backend", "onnxruntime")  # fmt: skip
+    assert status == 0
+    lines = events.read_text().splitlines()
+    assert lines
+    assert json.loads(lines[0])["label"] in capsys.readouterr().out
+    capture = cv2.VideoCapture(str(record))
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 72
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_recognised_is_compared_with_true(model, video, tmp_path, capsys):
+    truth = tmp_path / "truth.jsonl"
+    truth.write_text('{"start_s": 0.2, "end_s": 2.0, "label": "wave"}\n')
+    status = run("--model", model, "--source", video, "--truth", truth, "--threshold", "0",
+                 "--events", tmp_path / "e.jsonl", "--backend", "onnxruntime")  # fmt: skip
+    assert status == 0
+    assert "of 1 gestures recognised" in capsys.readouterr().out
+
+
+def test_random_weights_and_short_videos_are_said(model_writer, tmp_path, video, capsys, caplog):
+    spec = SPEC._replace(dataset="random", frames=64)
+    model = model_writer(tmp_path / "random.onnx", spec=spec)
+    assert run("--model", model, "--source", video, "--backend", "onnxruntime") == 0
+    assert "random weights" in caplog.text
+    assert "nothing was scored" in caplog.text
+    assert capsys.readouterr().out == ""
+
+
+def test_a_recording_that_fails_leaves_no_file(model, video, tmp_path, monkeypatch, capsys):
+    from clipedge.jetson import demo
+
+    def full(self, step):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(demo._Recorder, "add", full)
+    record = tmp_path / "out" / "r.mp4"
+    status = run("--model", model, "--source", video, "--record", record)
+    assert status == 1
+    assert "the disk is full" in capsys.readouterr().err
+    assert list(record.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "status", "message"),
+    [
+        ({"--model": "none.onnx"}, 2, "none.onnx"),
+        ({"--source": "none.mp4"}, 2, "no such source"),
+        ({"--backend": "onnxrntime"}, 2, "onnxruntime"),
+        ({"--threshold": "1.5"}, 2, "0 to 1"),
+        ({"--record": "out.gif"}, 2, ".mp4"),
+        ({"--truth": "none.jsonl"}, 1, "none.jsonl"),
+        ({"--events": "/proc/none/e.jsonl"}, 1, "/proc/none"),
+    ],
+)
+def test_a_wrong_call_is_told_in_two_lines_at_most(model, video, changed, status, message, capsys):
+    arguments = dict({"--model": model, "--source": video}, **changed)
+    flat = [part for pair in arguments.items() for part in pair]
+    try:
+        got = run(*flat)
+    except SystemExit as error:  # argparse's own way out
+        got = error.code
+    err = capsys.readouterr().err
+    assert got == status
+    assert message in err
+    assert "Traceback" not in err
+    assert (
+        len([line for line in err.splitlines() if "error" in line or "gesture-demo:" in line]) <= 2
+    )
+
+
+def test_real_videos_go_through_the_whole_path(model, shared, capsys):
+    """Real videos of several codecs and rates go through the whole path."""
+    for folder in ("action_clips", "gestures_ivokersten/TestClips/3m_Cluttered"):
+        videos = sorted(pathlib.Path(str(shared / "data" / folder)).glob("*.*"))
+        videos = [path for path in videos if path.suffix in (".avi", ".mp4")]
+        assert videos
+        for path in videos[:3]:
+            assert run("--model", model, "--source", path, "--backend", "onnxruntime") == 0
+            assert "clips scored" in capsys.readouterr().err
