@@ -4,10 +4,13 @@ import argparse
 import difflib
 import logging
 import os
+import signal
 import sys
-from typing import Callable, Iterable, Optional, Sequence
+import threading
+from typing import Any, Callable, Iterable, List, Optional, Sequence
 
 from clipedge.jetson.errors import ClipedgeError, UsageError
+from clipedge.jetson.files import readable_os_error
 
 DONE, FAILED, WRONG_CALL = 0, 1, 2
 
@@ -22,24 +25,46 @@ def run_command(
     Results go to stdout; errors and talk go to stderr. An interrupt (Ctrl-C) unwinds the command's
     context managers, so that nothing stays half-written, and counts as a failure.
     """
+    interrupts = _count_interrupts()
     try:
         arguments = parser.parse_args(argv)
-        logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
+        _talk_on_stderr()
         return command(arguments)
-    except UsageError as error:
-        return _complain(parser.prog, str(error), WRONG_CALL)
-    except ClipedgeError as error:
-        return _complain(parser.prog, str(error), FAILED)
-    except KeyboardInterrupt:
-        return _complain(parser.prog, "interrupted; no unfinished file was left.", FAILED)
     except BrokenPipeError:
         # The reader of stdout went away (`| head`): not an error of ours; keep Python's exit quiet.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
-    except OSError as error:
-        from clipedge.jetson.files import readable_os_error
+    except (Exception, KeyboardInterrupt) as error:
+        # A library may turn the interrupt into an error of its own, halfway through its import.
+        if interrupts or isinstance(error, KeyboardInterrupt):
+            return _complain(parser.prog, "interrupted; no unfinished file was left.", FAILED)
+        if isinstance(error, UsageError):
+            return _complain(parser.prog, str(error), WRONG_CALL)
+        if isinstance(error, ClipedgeError):
+            return _complain(parser.prog, str(error), FAILED)
+        if isinstance(error, OSError):
+            return _complain(parser.prog, str(readable_os_error(error, "a file")), FAILED)
+        raise
 
-        return _complain(parser.prog, str(readable_os_error(error, "a file")), FAILED)
+
+def _talk_on_stderr() -> None:
+    """Show our own log from INFO on; other libraries' talk stays at its default, warnings."""
+    ours = logging.getLogger("clipedge")
+    ours.handlers = [logging.StreamHandler(sys.stderr)]
+    ours.setLevel(logging.INFO)
+
+
+def _count_interrupts() -> List[int]:
+    """Raise KeyboardInterrupt on Ctrl-C, as Python does, and remember it in the list returned."""
+    seen: List[int] = []
+
+    def interrupt(number: int, frame: Any) -> None:
+        seen.append(number)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, interrupt)
+    return seen
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
