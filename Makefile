@@ -152,6 +152,8 @@ board-test: $(READY) ## install the wheel into a real CPython 3.6 and test it th
 	@python="$(find_python36)"; \
 	if [ -n "$$python" ]; then \
 		$(MAKE) --no-print-directory board-run PYTHON36="$$python"; \
+	elif [ -n "$(PYTHON36)" ]; then \
+		echo "make: $(PYTHON36) is no CPython 3.6 with its venv module" >&2; exit 1; \
 	else \
 		mkdir -p build/check; \
 		echo "no CPython 3.6 found; install one with pyenv or name it: make board-test PYTHON36=FILE" \
