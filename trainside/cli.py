@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -9,6 +10,7 @@ from clipedge.jetson.command_line import (
     help_formatter,
     positive_float,
     positive_int,
+    probability,
     run_command,
 )
 
@@ -52,11 +54,57 @@ def _add_model(parser: argparse.ArgumentParser, required: bool) -> None:
 
 
 def _add_fit(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "%(prog)s --model NAME [--width WIDTH] [--data DIR] [--output CKPT] [options]"
     _add_model(parser, required=True)
+    parser.add_argument(
+        "--data",
+        default="synthetic",
+        metavar="DIR",
+        help="folder DIR/CLASS/VIDEO, or 'synthetic': generated gestures",
+    )
+    parser.add_argument(
+        "--output", metavar="CKPT", help="checkpoint to write, else checkpoints/MODEL_DATA.pt"
+    )
+    add = parser.add_argument
+    add("--epochs", type=positive_int, default=3, help="passes over the data")
+    add("--minutes", type=positive_float, help="train for so long at most")
+    add("--batch", type=positive_int, default=32, help="clips a step")
+    add("--learning-rate", type=positive_float, default=0.002, help="the highest, of one cycle")
+    add("--dropout", type=probability, help="before the last layer, else the paper's 0.2")
+    add("--size", type=positive_int, help="height and width of a clip, else the model's own")
+    add("--frames", type=positive_int, help="length of a clip, else the model's own")
+    add("--stride", type=positive_int, default=2, help="frames from one of a clip to the next")
+    add("--frame-rate", type=positive_float, default=12.0, help="that --stride counts in, Hz")
+    add("--clips", type=positive_int, default=6000, help="of the generated training set")
+    add("--seed", type=int, default=0, help="of weights, order and generated clips")
+    _add_threads(parser)
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", metavar="FILE", required=True)
+    parser.add_argument(
+        "--data",
+        default="synthetic",
+        metavar="DIR",
+        help="folder DIR/CLASS/VIDEO, or 'synthetic': generated gestures",
+    )
+    parser.add_argument(
+        "--part",
+        choices=("auto", "all", "training", "validation"),
+        default="auto",
+        help="of a folder; auto: validation where the model was trained on it, else all",
+    )
+    add = parser.add_argument
+    add("--clips", type=positive_int, default=540, help="of the generated validation set")
+    add("--seed", type=int, default=0, help="of the generated clips")
+    add("--batch", type=positive_int, default=32, help="clips scored at a time")
+    add("--json", action="store_true", help="print JSON")
+    _add_threads(parser)
+
+
+def _add_threads(parser: argparse.ArgumentParser) -> None:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    parser.add_argument("--threads", type=positive_int, default=cores or 1, help="cores to use")
 
 
 def _add_summary(parser: argparse.ArgumentParser) -> None:

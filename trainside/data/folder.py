@@ -1,0 +1,165 @@
+"""A folder of classes: DIR/<class>/<video file, or folder of frames>.
+
+A window holds the frames nearest to the times a ClipSpec asks for, whatever the video's rate. A
+long video gives windows one after the other, a video shorter than a window is played in a loop.
+A folder of frames is taken to have the ClipSpec's frame rate, as Jester's has.
+"""
+
+import pathlib
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+
+from clipedge.jetson.errors import ClipedgeError, UsageError
+from clipedge.jetson.files import PathLike
+from clipedge.jetson.preprocess import Preprocessor
+from clipedge.jetson.spec import ClipSpec
+from clipedge.trainside.data.windows import Batch
+
+VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".mpeg", ".webm")
+IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png")
+VALIDATION_EVERY = 5  # of a class's files, in the order of their names
+
+Part = Literal["all", "training", "validation"]
+
+
+class FolderClips:
+    """Windows of the videos under a folder of classes; one job a video."""
+
+    def __init__(self, root: PathLike, part: Part = "all") -> None:
+        """List the videos; none is opened yet.
+
+        Args:
+            root: the folder; each folder in it is a class.
+            part: all videos, or those for training or validation. Every fifth video of a class is
+                for validation; of a class with two to four videos, the last one is.
+
+        Raises:
+            UsageError: there is no such folder, or it holds fewer than two classes with videos.
+        """
+        self.root = pathlib.Path(root)
+        by_class = _list_classes(self.root)
+        self.labels = tuple(by_class)
+        self._items = [
+            (path, target, number)
+            for target, paths in enumerate(by_class.values())
+            for number, path in enumerate(paths)
+            if part == "all" or _is_validation(number, len(paths)) == (part == "validation")
+        ]
+        self._overlap = 2 if part == "training" else 1
+
+    @property
+    def jobs(self) -> int:
+        """Number of videos."""
+        return len(self._items)
+
+    @property
+    def paths(self) -> list[pathlib.Path]:
+        """The videos, class after class."""
+        return [path for path, _, _ in self._items]
+
+    def load(self, job: int, spec: ClipSpec) -> Batch:
+        """Read one video's windows: for training overlapping by half, else one after the other."""
+        path, target, _ = self._items[job]
+        try:
+            grid = read_on_grid(path, spec)
+        except ClipedgeError as error:
+            return Batch(np.empty((0, *spec.clip_shape), np.uint8), *_no_numbers(), str(error))
+        step = max(1, spec.frames // self._overlap)
+        starts = range(0, max(1, len(grid) - spec.frames + 1), step)
+        picks = [(start + np.arange(spec.frames)) % len(grid) for start in starts]
+        frames = np.stack([grid[pick].transpose(1, 0, 2, 3) for pick in picks])
+        targets = np.full(len(frames), target, np.int64)
+        return Batch(frames, targets, np.full(len(frames), job, np.int64))
+
+
+def read_on_grid(path: pathlib.Path, spec: ClipSpec) -> np.ndarray:
+    """Read the frames nearest to the times 0, ``spacing_s``, 2 ``spacing_s`` ...
+
+    Returns:
+        (K, 3, size, size) uint8, RGB, K >= 1.
+
+    Raises:
+        ClipedgeError: not one frame could be decoded.
+    """
+    images = _images_of_folder(path, spec) if path.is_dir() else _images_of_video(path)
+    preprocess = Preprocessor(spec)
+    kept: list[np.ndarray] = []
+    for number, rate_hz, image in images:
+        # Where the video is slower than the grid, one frame is the nearest to several times.
+        while round(len(kept) * spec.spacing_s * rate_hz) == number:
+            kept.append(np.rint(preprocess(image)).astype(np.uint8))
+    if not kept:
+        raise ClipedgeError(f"{path}: not one frame could be decoded; it is damaged or no video.")
+    return np.stack(kept)
+
+
+def _images_of_video(path: pathlib.Path) -> Iterator[tuple[int, float, np.ndarray]]:
+    """Yield number, rate of the video, and image (H, W, 3) uint8, RGB."""
+    import cv2
+
+    capture = cv2.VideoCapture(str(path))
+    try:
+        rate_hz = float(capture.get(cv2.CAP_PROP_FPS))
+        if not 0.1 < rate_hz < 1000.0:  # NaN, 0 and nonsense of damaged headers
+            rate_hz = 25.0
+        number = 0
+        while capture.isOpened():
+            decoded, image = capture.read()
+            if not decoded:
+                return
+            yield number, rate_hz, cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+            number += 1
+    finally:
+        capture.release()
+
+
+def _images_of_folder(
+    path: pathlib.Path, spec: ClipSpec
+) -> Iterator[tuple[int, float, np.ndarray]]:
+    import cv2
+
+    number = 0
+    for file in sorted(path.iterdir()):
+        if file.suffix.lower() not in IMAGE_SUFFIXES:
+            continue
+        image = cv2.imread(str(file), cv2.IMREAD_COLOR)
+        if image is not None:
+            yield number, spec.frame_rate_hz, cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+            number += 1
+
+
+def _list_classes(root: pathlib.Path) -> dict[str, list[pathlib.Path]]:
+    if not root.is_dir():
+        raise UsageError(f"{root}: there is no such folder; expected one that holds classes.")
+    found = {}
+    for folder in sorted(entry for entry in root.iterdir() if entry.is_dir()):
+        videos = sorted(entry for entry in folder.iterdir() if _is_video(entry))
+        if videos:
+            found[folder.name] = videos
+    if len(found) < 2:
+        held = f"only the class '{next(iter(found))}'" if found else "no videos in class folders"
+        raise UsageError(
+            f"{root} holds {held}; expected {root.name}/CLASS/VIDEO with at least two classes "
+            "(a video is a file or a folder of frames)."
+        )
+    return found
+
+
+def _is_video(entry: pathlib.Path) -> bool:
+    if entry.name.startswith("."):
+        return False
+    if entry.is_dir():
+        return any(file.suffix.lower() in IMAGE_SUFFIXES for file in entry.iterdir())
+    return entry.suffix.lower() in VIDEO_SUFFIXES
+
+
+def _is_validation(number: int, count: int) -> bool:
+    if count < VALIDATION_EVERY:
+        return count > 1 and number == count - 1
+    return number % VALIDATION_EVERY == VALIDATION_EVERY - 1
+
+
+def _no_numbers() -> tuple[np.ndarray, np.ndarray]:
+    return np.empty(0, np.int64), np.empty(0, np.int64)
