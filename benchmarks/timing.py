@@ -5,6 +5,7 @@ from typing import Callable, List, NamedTuple, Optional
 
 import numpy as np
 
+from clipedge.jetson.errors import UsageError
 from clipedge.jetson.spec import ClipSpec
 
 _CLIP_SEED = 0
@@ -87,8 +88,16 @@ def random_clips(spec: ClipSpec, batch: int) -> np.ndarray:
 
     Returns:
         (batch, 3, T, H, W) float32, RGB, whole numbers 0-255 as a camera gives them.
+
+    Raises:
+        UsageError: the batch does not fit into memory.
     """
-    pixels = np.random.RandomState(_CLIP_SEED).randint(
-        0, 256, size=(batch, *spec.clip_shape), dtype=np.uint8
-    )
-    return pixels.astype(np.float32)
+    try:
+        pixels = np.random.RandomState(_CLIP_SEED).randint(
+            0, 256, size=(batch, *spec.clip_shape), dtype=np.uint8
+        )
+        return pixels.astype(np.float32)
+    except MemoryError:
+        raise UsageError(
+            f"A batch of {batch} clips does not fit into memory; choose a smaller one."
+        ) from None

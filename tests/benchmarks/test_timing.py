@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from clipedge.benchmarks.timing import Timings, measure, random_clips
+from clipedge.jetson.errors import UsageError
 from clipedge.jetson.spec import ClipSpec
 
 pytestmark = pytest.mark.board
@@ -94,3 +95,8 @@ def test_clips_are_raw_pixels_and_the_same_each_time():
     assert (clips.min(), clips.max()) == (0, 255)
     assert np.array_equal(clips, np.round(clips))
     assert np.array_equal(clips, random_clips(spec, 3))
+
+
+def test_a_batch_that_does_not_fit_into_memory_is_refused():
+    with pytest.raises(UsageError, match="does not fit into memory"):
+        random_clips(ClipSpec("tiny", ("a", "b")), 10**8)

@@ -205,6 +205,19 @@ class TestOpening:
                 assert f"Backend: {winner}, the fastest" in caplog.text
         assert "onnxruntime 9.0 ms" in caplog.text
 
+    def test_auto_closes_the_slower_and_keeps_the_fastest_open(self, tiny_model, monkeypatch):
+        for name in BACKENDS:
+            need(name)
+        closed = []
+        close = base.Runner.close
+        monkeypatch.setattr(
+            base.Runner, "close", lambda self: closed.append(self.backend) or close(self)
+        )
+        monkeypatch.setattr(opening, "_trial_ms", lambda runner: len(runner.backend))
+        with open_runner(tiny_model) as runner:
+            assert (runner.backend, closed) == ("openvino", ["onnxruntime"])
+        assert closed == ["onnxruntime", "openvino"]
+
     def test_auto_really_times_and_the_winner_works(self, tiny_model, clip_maker, monkeypatch):
         monkeypatch.setattr(opening, "TRIAL_S", 0.02)
         with open_runner(tiny_model) as runner:
