@@ -168,6 +168,8 @@ def _rebuild(path: PathLike, fields: dict[str, Any], tensors: dict[str, torch.Te
         model = create_model_like(config)
     except (ClipedgeError, TypeError, ValueError) as error:
         raise ModelFileError(f"{path} holds a model that cannot be built: {error}") from None
+    if not all(isinstance(tensor, torch.Tensor) for tensor in tensors.values()):
+        raise ModelFileError(f"{path} is damaged: its state_dict holds more than tensors.")
     mismatch = describe_mismatch(model.state_dict(), tensors)
     if mismatch:
         raise ModelFileError(f"{path}: its weights are not those of {config.name}: {mismatch}.")

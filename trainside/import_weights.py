@@ -141,8 +141,8 @@ def _report(model: ClipModel, spec: ClipSpec, labels_source: str, output: pathli
 
 
 def _clip_text(spec: ClipSpec) -> str:
-    mean = ", ".join(f"{value:g}" for value in spec.mean)
+    mean = ", ".join(f"{value:.4f}" for value in spec.mean)
     return (
-        f"{spec.frames} frames of {spec.size}x{spec.size}, every {spec.stride_frames} at "
+        f"{spec.frames} frames of {spec.size}x{spec.size}, stride {spec.stride_frames} at "
         f"{spec.frame_rate_hz:g} Hz, {spec.channel_order}, 0-255 less ({mean})"
     )

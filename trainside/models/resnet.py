@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -15,20 +16,20 @@ MakeBlock = Callable[[int, int, int, str], nn.Module]  # in_channels, channels, 
 
 
 class PaddedShortcut(nn.Module):
-    """Shortcut A: take every stride-th position and pad with channels of zeros; no weights."""
+    """Shortcut A: take every stride-th position and append channels of zeros; no weights."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
         self.stride = stride
-        self.zero_channels = out_channels - in_channels
+        self.copies_of_zeros = out_channels // in_channels - 1
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, T, H, W) to (N, out, T / stride, H / stride, W / stride)."""
         # Plain graph operations throughout: reading tensor values here would bake the traced clip
-        # into an exported file.
+        # into an exported file, and F.pad exports its channel padding as a computed shape.
         if self.stride != 1:
             x = F.avg_pool3d(x, 1, self.stride)
-        return F.pad(x, (0, 0, 0, 0, 0, 0, 0, self.zero_channels))
+        return torch.cat([x] + [x * 0.0] * self.copies_of_zeros, 1)
 
 
 def make_shortcut(
