@@ -119,7 +119,7 @@ def _measure_into(
             document["results"].append(report.result_row(path, runner, timings))
     except ClipedgeError as error:
         document["failures"].append({"file": str(path), "error": str(error)})
-        _log.error("%s", error)
+        _log.error("jetson-bench: %s", error)
 
 
 def _publish(document: Dict[str, Any], arguments: argparse.Namespace) -> None:

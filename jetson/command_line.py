@@ -109,9 +109,16 @@ def probability(text: str) -> float:
     return value
 
 
+class _DefaultsWhereTheySaySomething(argparse.ArgumentDefaultsHelpFormatter):
+    def _get_help_string(self, action: argparse.Action) -> Optional[str]:
+        if action.default is None or action.default is False:
+            return action.help
+        return super()._get_help_string(action)
+
+
 def help_formatter(prog: str) -> argparse.HelpFormatter:
-    """Help that shows defaults."""
-    return argparse.ArgumentDefaultsHelpFormatter(prog, max_help_position=30, width=98)
+    """Help that shows the defaults, where there are any."""
+    return _DefaultsWhereTheySaySomething(prog, max_help_position=30, width=98)
 
 
 def _complain(prog: str, message: str, status: int) -> int:

@@ -1,0 +1,208 @@
+"""Bad input gets an error of two lines at most, exit status 1 or 2, and nothing half-written.
+
+Each case runs the installed command as a user does.
+"""
+
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+import torch
+
+from clipedge.jetson.spec import ClipSpec
+from clipedge.trainside.checkpoint import save_checkpoint
+from clipedge.trainside.models import create_model
+
+TIMEOUT_S = 120
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory):
+    """A good checkpoint, and files that are each bad in one way."""
+    folder = tmp_path_factory.mktemp("material")
+    torch.manual_seed(0)
+    spec = ClipSpec("shufflenetv2", ("a", "b", "c"), 0.25, dataset="mine", frames=8, size=32)
+    model = create_model("shufflenetv2", 0.25, num_classes=3).eval()
+    save_checkpoint(folder / "good.pt", model, spec)
+    whole = (folder / "good.pt").read_bytes()
+    (folder / "truncated.pt").write_bytes(whole[: len(whole) // 2])
+    torch.save({"state_dict": model.state_dict()}, folder / "released.pth")
+    torch.save({"arch": pathlib.Path("x")}, folder / "wants_more.pth")
+    (folder / "noise.onnx").write_bytes(os.urandom(5000))
+    (folder / "noise.mp4").write_bytes(os.urandom(5000))
+    (folder / "noise.pt").write_bytes(os.urandom(5000))
+    (folder / "empty").mkdir()
+    (folder / "a_file").write_text("x")
+    return folder
+
+
+def run(command, line, cwd):
+    name, *arguments = line.split()
+    return subprocess.run(
+        [command(name), *arguments], cwd=cwd, capture_output=True, text=True, timeout=TIMEOUT_S
+    )
+
+
+def assert_refused(done, name, message):
+    """The last lines on stderr are the error: the command's name, then what is wrong."""
+    assert done.returncode in (1, 2), done.stderr
+    assert "Traceback" not in done.stderr
+    said = done.stderr.splitlines()
+    start = max(i for i, text in enumerate(said) if text.startswith(f"{name}: "))
+    error = said[start:]
+    assert len(error) <= 2, done.stderr
+    assert message in " ".join(error), done.stderr
+
+
+def everything_in(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+CASES = [
+    ("export-engine --model shuflenetv1 --output out", "shufflenetv1"),
+    ("export-engine --model shufflenetv1 --width 3.0 --output out", "2.0"),
+    ("export-engine --model squeezenet --width 2.0 --output out", "width"),
+    ("export-engine --checkpoint none.pt --output out", "none.pt"),
+    ("export-engine --checkpoint truncated.pt --output out", "truncated.pt"),
+    ("export-engine --checkpoint noise.pt --output out", "noise.pt"),
+    ("export-engine --checkpoint released.pth --output out", "train-clips import"),
+    ("export-engine --checkpoint wants_more.pth --output out", "wants_more.pth"),
+    ("export-engine --checkpoint good.pt --output a_file", "a folder is needed"),
+    ("export-engine --checkpoint good.pt --output /proc/none", "/proc/none"),
+    ("export-engine --checkpoint good.pt --width 1.0 --output out", "leave it out"),
+    ("export-engine --output out", "--checkpoint FILE"),
+    (
+        "train-clips import released.pth --dataset jester --model mobilenetv2 --output o.pt",
+        "mobilenet",
+    ),
+    ("train-clips import released.pth --dataset jester --model shufflenetv2 --width 9", "0.25"),
+    ("train-clips import truncated.pt --dataset jester --output out.pt", "truncated.pt"),
+    ("train-clips import wants_more.pth --dataset jester --output out.pt", "PosixPath"),
+    ("train-clips summary --model resnet19", "resnet18"),
+    ("train-clips fit --model shuflenetv1 --output out.pt", "shufflenetv1"),
+    ("train-clips fit --model shufflenetv2 --width 7 --output out.pt", "0.25"),
+    ("train-clips fit --model shufflenetv2 --width 0.25 --data empty --output out.pt", "empty"),
+    ("train-clips fit --model shufflenetv2 --width 0.25 --data none --output out.pt", "none"),
+    ("train-clips fit --model shufflenetv2 --width 0.25 --output /proc/none/m.pt", "/proc/none"),
+    ("train-clips evaluate --checkpoint noise.pt", "noise.pt"),
+    ("train-clips evaluate --checkpoint good.pt --data empty", "empty"),
+    ("jetson-bench noise.onnx --duration 1", "noise.onnx"),
+    ("jetson-bench none.onnx --duration 1", "none.onnx"),
+    ("jetson-bench empty --duration 1", "empty"),
+    ("jetson-bench noise.onnx --batch 0", "above 0"),
+    ("gesture-demo --model noise.onnx --source noise.mp4", "noise.onnx"),
+    ("gesture-demo --model none.onnx --source noise.mp4", "none.onnx"),
+    ("gesture-demo --model good.onnx --source noise.mp4", "not a video"),
+    ("gesture-demo --model good.onnx --source none.mp4", "no such source"),
+    ("gesture-demo --model good.onnx --source empty", "no frames in this folder"),
+    ("gesture-demo --model good.onnx --source none.mp4 --events /proc/none", "no such source"),
+]
+
+
+@pytest.fixture(scope="module")
+def place(material, command):
+    """A working folder with the material and an exported good.onnx."""
+    done = run(command, "export-engine --checkpoint good.pt --output made --no-engine", material)
+    assert done.returncode == 0, done.stderr
+    shutil.copy(material / "made" / "shufflenetv2_0.25x_mine.onnx", material / "good.onnx")
+    (material / "out").mkdir()
+    return material
+
+
+@pytest.mark.parametrize(("line", "message"), CASES, ids=[line for line, _ in CASES])
+def test_bad_input_is_refused_in_two_lines_and_leaves_nothing(command, place, line, message):
+    before = everything_in(place)
+    done = run(command, line, place)
+    assert_refused(done, line.split()[0], message)
+    assert everything_in(place) == before
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system that holds 100 KiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", str(disk)], capture_output=True
+    )
+    if mounted.returncode != 0:
+        pytest.skip("mounting a small tmpfs is not permitted here")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "export-engine --checkpoint good.pt --output DISK",
+        "train-clips import released.pth --dataset jester --output DISK/out.pt",
+    ],
+)
+def test_a_full_disk_leaves_no_file(command, place, small_disk, line):
+    done = run(command, line.replace("DISK", str(small_disk)), place)
+    assert_refused(done, line.split()[0], "the disk is full")
+    assert everything_in(small_disk) == []
+
+
+def test_a_recording_that_fills_the_disk_leaves_no_file(command, place, small_disk, noisy_video):
+    line = f"gesture-demo --model good.onnx --source {noisy_video} --record {small_disk}/r.mp4"
+    done = run(command, line, place)
+    assert_refused(done, "gesture-demo", "Is the disk full?")
+    assert everything_in(small_disk) == []
+
+
+@pytest.fixture(scope="module")
+def noisy_video(tmp_path_factory):
+    """A video that does not compress, a minute long."""
+    import cv2
+    import numpy as np
+
+    path = tmp_path_factory.mktemp("video") / "noise.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 24, (320, 240))
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 255, (8, 240, 320, 3), dtype=np.uint8)
+    for number in range(1440):
+        writer.write(noise[number % 8])
+    writer.release()
+    return path
+
+
+INTERRUPTED = [
+    ("export-engine --model shufflenetv1 --width 2.0 --output out", 0.3),
+    ("export-engine --model shufflenetv1 --width 2.0 --output out", 1.0),
+    ("export-engine --model shufflenetv1 --width 2.0 --output out", 2.5),
+    ("export-engine --model resnet50 --output out", 4.0),
+    ("jetson-bench good.onnx --duration 60 --json out/bench.json", 2.0),
+    ("gesture-demo --model good.onnx --source VIDEO --rate 1000 --record out/r.mp4", 1.0),
+    ("train-clips fit --model shufflenetv2 --width 0.25 --output out/m.pt", 1.0),
+    ("train-clips fit --model shufflenetv2 --width 0.25 --output out/m.pt", 8.0),
+]
+
+
+@pytest.mark.parametrize(("line", "after_s"), INTERRUPTED)
+def test_ctrl_c_ends_in_one_line_and_leaves_nothing(command, place, noisy_video, line, after_s):
+    before = everything_in(place)
+    name, *arguments = line.replace("VIDEO", str(noisy_video)).split()
+    # A session of its own: Ctrl-C reaches the whole process group, as from a terminal.
+    process = subprocess.Popen(
+        [command(name), *arguments],
+        cwd=place,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    time.sleep(after_s)
+    assert process.poll() is None, process.stderr.read()
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 1, err
+    assert "Traceback" not in err
+    assert "interrupted" in err.splitlines()[-1]
+    assert everything_in(place) == before
+    with pytest.raises(ProcessLookupError):  # no worker is left behind
+        os.killpg(process.pid, 0)
