@@ -117,7 +117,7 @@ demo: $(READY) ## train a small model, export, benchmark and use it (a few minut
 
 .PHONY: test
 test: $(READY) ## run the tests, setting up first where needed
-	$(ONE_THREAD) $(BIN)/pytest --numprocesses auto --dist loadfile
+	$(ONE_THREAD) $(BIN)/pytest --numprocesses auto --dist worksteal
 
 .PHONY: lint
 lint: $(READY) ## ruff check
