@@ -18,7 +18,7 @@ ALL = [(name, width) for name in list_models() for width in (widths(name) or (No
 # What TensorRT 8.2's parser takes and these networks need; anything else is a surprise.
 EXPECTED_OPERATORS = {
     "Add", "AveragePool", "Clip", "Concat", "Conv", "Flatten", "Gemm", "GlobalAveragePool",
-    "MaxPool", "Pad", "ReduceMean", "Relu", "Reshape", "Slice", "Split", "Squeeze", "Sub",
+    "MaxPool", "Mul", "Pad", "ReduceMean", "Relu", "Reshape", "Slice", "Split", "Squeeze", "Sub",
     "Transpose",
 }  # fmt: skip
 
