@@ -8,12 +8,12 @@ import sys
 from typing import Any, Dict, List, Sequence
 
 from clipedge.benchmarks import report
-from clipedge.benchmarks.progress import ProgressLine
 from clipedge.benchmarks.timing import measure, random_clips
 from clipedge.jetson import board
 from clipedge.jetson.command_line import DONE, FAILED
 from clipedge.jetson.errors import ClipedgeError, UsageError
 from clipedge.jetson.files import make_folder
+from clipedge.jetson.progress import ProgressLine
 from clipedge.jetson.runners import open_runner
 
 DEFAULT_FOLDER = pathlib.Path("engines")  # where export-engine writes

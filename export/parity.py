@@ -2,12 +2,13 @@
 
 import copy
 import logging
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 
 import numpy as np
 
 from clipedge.export.onnx_graph import normalise
 from clipedge.jetson.errors import ClipedgeError
+from clipedge.jetson.progress import ProgressLine
 from clipedge.jetson.spec import ClipSpec
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Comparison(NamedTuple):
     """One batch, compared. ``relative_error`` is of the largest reference logit."""
 
     batch: int
-    clips: int
+    answers: int
     max_abs_error: float
     relative_error: float
     top1_agree: int
@@ -60,9 +61,9 @@ class ParityReport(NamedTuple):
     comparisons: List[Comparison]
 
     @property
-    def clips(self) -> int:
-        """Number of clips compared."""
-        return sum(one.clips for one in self.comparisons)
+    def answers(self) -> int:
+        """Number of answers compared: a clip counts once for every batch size it ran in."""
+        return sum(one.answers for one in self.comparisons)
 
     @property
     def max_abs_error(self) -> float:
@@ -76,7 +77,7 @@ class ParityReport(NamedTuple):
 
     @property
     def top1_agree(self) -> int:
-        """Clips whose highest logit is the same class."""
+        """Answers whose highest logit is the same class."""
         return sum(one.top1_agree for one in self.comparisons)
 
     @property
@@ -103,7 +104,7 @@ class ParityReport(NamedTuple):
             "reference_rounding_relative": self.rounding,
             "passed": self.passed,
             "conclusive": self.conclusive,
-            "clips": self.clips,
+            "answers": self.answers,
             "max_abs_error": self.max_abs_error,
             "relative_error": self.relative_error,
             "top1_agree": self.top1_agree,
@@ -111,10 +112,11 @@ class ParityReport(NamedTuple):
         }
 
     def __str__(self) -> str:
+        batches = " and ".join(str(one.batch) for one in self.comparisons)
         return (
-            f"{self.candidate} against {self.reference} on {self.clips} clips: largest error "
+            f"{self.candidate} against {self.reference} in batches of {batches}: largest error "
             f"{self.max_abs_error:.2g} ({self.relative_error:.1e} of the largest logit), "
-            f"top-1 agrees on {self.top1_agree} of {self.clips}"
+            f"top-1 agrees on {self.top1_agree} of {self.answers}"
         )
 
 
@@ -136,7 +138,7 @@ def compare(batch: int, reference: np.ndarray, candidate: np.ndarray) -> Compari
     error = float(np.abs(reference - candidate).max())
     return Comparison(
         batch=batch,
-        clips=len(reference),
+        answers=len(reference),
         max_abs_error=error,
         relative_error=error / largest,
         top1_agree=int((reference.argmax(axis=1) == candidate.argmax(axis=1)).sum()),
@@ -157,25 +159,24 @@ def check_parity(
         model: takes normalised clips; in eval mode; it is not changed.
         onnx_bytes: the file's content.
         spec: what both are said to be.
-        batches: batch sizes to run; each gets clips of its own.
+        batches: batch sizes to run.
 
     Raises:
         ParityError: a logit is off by more than the tolerance or not finite; the file is wrong.
     """
     single, double = _torch_infer(model), _torch_infer(copy.deepcopy(model).double())
     candidate = _onnxruntime_infer(onnx_bytes)
-    comparisons, roundings, exact_logits = [], [], []
+    clips = check_clips(spec, max(*batches, LEAST_CLIPS), seed=2019)
+    normalised = normalise(clips, spec)
+    with ProgressLine("checking it against PyTorch", unit="clips") as progress:
+        exact = _in_batches(double, normalised, 1, progress)
+    # A few clips tell the rounding, and a small batch; all of them would only cost time.
+    rounding = compare(1, exact[:1], single(normalised[:1])).relative_error
+    comparisons = []
     for batch in batches:
-        clips = check_clips(spec, max(batch, LEAST_CLIPS), seed=1000 + batch)
-        normalised = normalise(clips, spec)
-        exact = _in_batches(double, normalised, 1)
-        # One clip tells the rounding; all of them would only cost time.
-        roundings.append(compare(1, exact[:1], single(normalised[:1])).relative_error)
-        comparisons.append(compare(batch, exact, _in_batches(candidate, clips, batch)))
-        exact_logits.append(exact)
-    report = ParityReport(
-        "PyTorch", "ONNX Runtime", max(roundings), _response(exact_logits), comparisons
-    )
+        some = clips[: max(batch, LEAST_CLIPS)]
+        comparisons.append(compare(batch, exact[: len(some)], _in_batches(candidate, some, batch)))
+    report = ParityReport("PyTorch", "ONNX Runtime", rounding, _response(exact), comparisons)
     if not report.passed:
         raise ParityError(
             f"{spec.file_stem}: the exported graph is wrong, so no file was written: {report}; "
@@ -203,14 +204,20 @@ def _torch_infer(model: "torch.nn.Module") -> Infer:
     return infer
 
 
-def _in_batches(infer: Infer, clips: np.ndarray, batch: int) -> np.ndarray:
-    return np.concatenate([infer(clips[i : i + batch]) for i in range(0, len(clips), batch)])
+def _in_batches(
+    infer: Infer, clips: np.ndarray, batch: int, progress: Optional[ProgressLine] = None
+) -> np.ndarray:
+    logits = []
+    for start in range(0, len(clips), batch):
+        logits.append(infer(clips[start : start + batch]))
+        if progress is not None:
+            progress(start + batch, len(clips))
+    return np.concatenate(logits)
 
 
-def _response(logits: Sequence[np.ndarray]) -> float:
+def _response(logits: np.ndarray) -> float:
     """How far the logits of a class move between clips at most, of the largest logit."""
-    together = np.concatenate(logits)
-    return float(np.ptp(together, axis=0).max()) / (float(np.abs(together).max()) or 1.0)
+    return float(np.ptp(logits, axis=0).max()) / (float(np.abs(logits).max()) or 1.0)
 
 
 def _onnxruntime_infer(onnx_bytes: bytes) -> Infer:

@@ -5,7 +5,7 @@ import io
 import pytest
 
 from clipedge.benchmarks import report
-from clipedge.benchmarks.progress import ProgressLine
+from clipedge.jetson.progress import ProgressLine
 from clipedge.jetson.spec import ClipSpec
 
 pytestmark = pytest.mark.board
@@ -103,7 +103,7 @@ class Terminal(io.StringIO):
 def test_progress_redraws_on_a_terminal_and_is_one_line_elsewhere():
     terminal, log = Terminal(), io.StringIO()
     for stream in (terminal, log):
-        with ProgressLine("[1/2] a.onnx", stream) as progress:
+        with ProgressLine("[1/2] a.onnx", stream=stream) as progress:
             progress(5.0, 10.0)
             progress(5.1, 10.0)  # too soon to draw again
     assert "[############............] 5 of 10 s" in terminal.getvalue()

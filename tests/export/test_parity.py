@@ -41,7 +41,7 @@ def test_a_right_file_passes():
     report = check_parity(Small().eval(), build_onnx(Small().eval(), SPEC), SPEC)
     assert report.passed
     assert report.conclusive
-    assert (report.clips, report.top1_agree) == (11, 11)
+    assert (report.answers, report.top1_agree) == (11, 11)
     assert report.to_dict()["relative_error"] < 1e-5
 
 

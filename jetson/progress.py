@@ -1,4 +1,4 @@
-"""A line on stderr that says how far a measurement is."""
+"""A line on stderr that says how far long work is."""
 
 import sys
 import time
@@ -9,13 +9,11 @@ _REDRAW_S = 0.2
 
 
 class ProgressLine:
-    """A bar that redraws itself on a terminal; one plain line elsewhere.
+    """A bar that redraws itself on a terminal, five times a second; one plain line elsewhere."""
 
-    Drawing costs a batch nothing: it happens between batches, five times a second.
-    """
-
-    def __init__(self, title: str, stream: Optional[TextIO] = None) -> None:
+    def __init__(self, title: str, unit: str = "s", stream: Optional[TextIO] = None) -> None:
         self._title = title
+        self._unit = unit
         self._stream = sys.stderr if stream is None else stream
         self._live = self._stream.isatty()
         self._drawn_s = 0.0
@@ -25,15 +23,15 @@ class ProgressLine:
         self._stream.flush()
         return self
 
-    def __call__(self, gone_s: float, planned_s: float) -> None:
-        """Draw how many of the planned seconds are gone."""
+    def __call__(self, done: float, planned: float) -> None:
+        """Draw how much of what is planned is done, in the unit."""
         now_s = time.monotonic()
         if not self._live or now_s - self._drawn_s < _REDRAW_S:
             return
         self._drawn_s = now_s
-        share = min(1.0, gone_s / planned_s) if planned_s > 0 else 1.0
+        share = min(1.0, done / planned) if planned > 0 else 1.0
         bar = ("#" * round(share * _WIDTH)).ljust(_WIDTH, ".")
-        self._stream.write(f"\r{self._title} [{bar}] {gone_s:.0f} of {planned_s:.0f} s ")
+        self._stream.write(f"\r{self._title} [{bar}] {done:.0f} of {planned:.0f} {self._unit} ")
         self._stream.flush()
 
     def __exit__(self, *_: object) -> None:
