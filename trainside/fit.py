@@ -43,6 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
         batch=arguments.batch,
         learning_rate=arguments.learning_rate,
         seed=arguments.seed,
+        threads=arguments.threads,
         minutes=arguments.minutes,
         mirrored=MIRRORED if dataset == DATASET else None,
     )

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,11 +12,13 @@ from torch import Tensor, nn
 
 from clipedge.jetson.errors import ClipedgeError
 from clipedge.jetson.spec import ClipSpec
+from clipedge.trainside.data.hints import mirrored_hints
 from clipedge.trainside.data.windows import Windows
+from clipedge.trainside.head_start import prime_stem
+from clipedge.trainside.learner import Batch, open_learner
+from clipedge.trainside.models import ClipModel
 
 WARM_UP = 0.2  # part of the training in which the learning rate rises
-LABEL_SMOOTHING = 0.05
-WEIGHT_DECAY = 0.02
 GAIN = (0.75, 1.25)  # of each colour, drawn for each clip
 OFFSET = 20.0  # grey levels, likewise, up or down
 
@@ -29,6 +32,7 @@ class Recipe:
         batch: windows a step.
         learning_rate: the highest one.
         seed: of shuffling and augmentation.
+        threads: cores that share each batch.
         minutes: training ends after this time at the latest, the learning rate fallen to 0.
         mirrored: label of a clip's mirror image, where it is another one; None where clips must
             not be mirrored.
@@ -38,6 +42,7 @@ class Recipe:
     batch: int
     learning_rate: float
     seed: int
+    threads: int
     minutes: float | None = None
     mirrored: Mapping[str, str] | None = None
 
@@ -53,7 +58,7 @@ class Training:
     clips: int = 0
 
 
-def train(model: nn.Module, windows: Windows, spec: ClipSpec, recipe: Recipe) -> Training:
+def train(model: ClipModel, windows: Windows, spec: ClipSpec, recipe: Recipe) -> Training:
     """Train ``model`` in place, with a progress bar on stderr.
 
     Raises:
@@ -61,19 +66,21 @@ def train(model: nn.Module, windows: Windows, spec: ClipSpec, recipe: Recipe) ->
     """
     from tqdm import tqdm
 
+    prime_stem(model)
     set_layout(model.train(), torch.channels_last_3d)
-    optimizer = torch.optim.AdamW(_groups(model), lr=recipe.learning_rate)
     batches = _Batches(windows, spec, recipe)
     done = Training()
     started_s = time.monotonic()
-    with tqdm(total=batches.steps, desc="training", unit="step", dynamic_ncols=True) as progress:
-        for frames, targets in batches:
+    with ExitStack() as stack:
+        learner = stack.enter_context(open_learner(model, windows.hints.shape[1], recipe.threads))
+        progress = stack.enter_context(
+            tqdm(total=batches.steps, desc="training", unit="step", dynamic_ncols=True)
+        )
+        for batch in batches:
             part = _part_done(done, batches.steps, recipe)
             if part >= 1.0:
                 break
-            for group in optimizer.param_groups:
-                group["lr"] = recipe.learning_rate * one_cycle(part)
-            loss, right = _step(model, optimizer, frames, targets)
+            loss, right = learner.step(batch, recipe.learning_rate * one_cycle(part))
             if not math.isfinite(loss):
                 raise ClipedgeError(
                     f"The loss is no longer finite after {done.steps} steps; nothing was saved. "
@@ -83,7 +90,7 @@ def train(model: nn.Module, windows: Windows, spec: ClipSpec, recipe: Recipe) ->
             done.loss = keep * done.loss + (1.0 - keep) * loss
             done.accuracy = keep * done.accuracy + (1.0 - keep) * right
             done.steps += 1
-            done.clips += len(targets)
+            done.clips += len(batch.targets)
             done.seconds = time.monotonic() - started_s
             progress.set_postfix_str(f"loss {done.loss:.2f}, right {done.accuracy:.0%}")
             progress.update()
@@ -109,29 +116,6 @@ def _part_done(done: Training, steps: int, recipe: Recipe) -> float:
     return max(done.steps / steps, by_time)
 
 
-def _groups(model: nn.Module) -> list[dict[str, object]]:
-    """Weight decay for kernels only; biases and normalisation are left alone."""
-    kernels = [weight for weight in model.parameters() if weight.ndim > 1]
-    others = [weight for weight in model.parameters() if weight.ndim <= 1]
-    return [
-        {"params": kernels, "weight_decay": WEIGHT_DECAY},
-        {"params": others, "weight_decay": 0.0},
-    ]
-
-
-def _step(
-    model: nn.Module, optimizer: torch.optim.Optimizer, frames: Tensor, targets: Tensor
-) -> tuple[float, float]:
-    """One step; return the loss and the part that was right before it."""
-    logits = model(frames)
-    loss = nn.functional.cross_entropy(logits, targets, label_smoothing=LABEL_SMOOTHING)
-    optimizer.zero_grad(set_to_none=True)
-    torch.autograd.backward(loss)
-    optimizer.step()
-    right = (logits.detach().argmax(1) == targets).float().mean()
-    return float(loss.detach()), float(right)
-
-
 class _Batches:
     """Shuffled, augmented batches of all epochs."""
 
@@ -144,23 +128,27 @@ class _Batches:
         self.steps = recipe.epochs * (len(windows) // self._batch)
         self._mirrored = _mirrored_targets(windows.labels, recipe.mirrored)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[Batch]:
         for _ in range(self._recipe.epochs):
             order = self._rng.permutation(len(self._windows))
             for first in range(0, len(order) - self._batch + 1, self._batch):
                 yield self._make(np.sort(order[first : first + self._batch]))
 
-    def _make(self, picked: np.ndarray) -> tuple[Tensor, Tensor]:
+    def _make(self, picked: np.ndarray) -> Batch:
         frames, targets = self._windows.frames[picked], self._windows.targets[picked]
+        hints = self._windows.hints[picked]
         if self._mirrored is not None:
             flip = self._rng.uniform(size=len(picked)) < 0.5
             frames[flip] = frames[flip][..., ::-1]
             targets[flip] = self._mirrored[targets[flip]]
+            if hints.size:
+                hints[flip] = mirrored_hints(hints[flip])
         shape = (len(picked), 3, 1, 1, 1)
         clips = torch.from_numpy(frames).float()
         clips *= torch.from_numpy(self._rng.uniform(*GAIN, shape).astype(np.float32))
         clips += torch.from_numpy(self._rng.uniform(-OFFSET, OFFSET, shape).astype(np.float32))
-        return normalise(clips, self._spec), torch.from_numpy(targets)
+        clips = normalise(clips, self._spec)
+        return Batch(clips, torch.from_numpy(targets), torch.from_numpy(hints))
 
 
 def _mirrored_targets(

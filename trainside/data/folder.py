@@ -65,13 +65,12 @@ class FolderClips:
         try:
             grid = read_on_grid(path, spec)
         except ClipedgeError as error:
-            return Batch(np.empty((0, *spec.clip_shape), np.uint8), *_no_numbers(), str(error))
+            return _batch(np.empty((0, *spec.clip_shape), np.uint8), target, job, str(error))
         step = max(1, spec.frames // self._overlap)
         starts = range(0, max(1, len(grid) - spec.frames + 1), step)
         picks = [(start + np.arange(spec.frames)) % len(grid) for start in starts]
         frames = np.stack([grid[pick].transpose(1, 0, 2, 3) for pick in picks])
-        targets = np.full(len(frames), target, np.int64)
-        return Batch(frames, targets, np.full(len(frames), job, np.int64))
+        return _batch(frames, target, job)
 
 
 def read_on_grid(path: pathlib.Path, spec: ClipSpec) -> np.ndarray:
@@ -161,5 +160,7 @@ def _is_validation(number: int, count: int) -> bool:
     return number % VALIDATION_EVERY == VALIDATION_EVERY - 1
 
 
-def _no_numbers() -> tuple[np.ndarray, np.ndarray]:
-    return np.empty(0, np.int64), np.empty(0, np.int64)
+def _batch(frames: np.ndarray, target: int, video: int, problem: str = "") -> Batch:
+    count = len(frames)
+    targets, videos = np.full(count, target, np.int64), np.full(count, video, np.int64)
+    return Batch(frames, targets, videos, np.empty((count, 0), np.float32), problem)

@@ -34,7 +34,7 @@ Values = dict[str, Any]
 # Shapes of the hand: what each finger does.
 _OPEN = {"spread": 0.45, "thumb_out": 0.75, "thumb_over": 0.1}
 _FIST = {"thumb": 0.75, "index": 1.0, "middle": 1.0, "ring": 1.0, "pinky": 1.0}
-_TWO = {"ring": 1.0, "pinky": 1.0, "spread": 0.5, "thumb": 0.85, "thumb_out": 0.5}
+_TWO = {"ring": 1.0, "pinky": 1.0, "spread": 0.9, "thumb": 0.85, "thumb_out": 0.5}
 _FIST.update({"thumb_out": 0.6, "thumb_over": 0.75})
 _TWO.update({"thumb_over": 0.9})
 _THUMB = {**_FIST, "thumb": 0.0, "thumb_out": 1.45, "thumb_over": 0.1}
@@ -48,12 +48,12 @@ _BACK = np.pi  # yaw that shows the back of the hand
 def draw_variation(rng: np.random.Generator) -> dict[str, Any]:
     """Draw what differs between two performances of a gesture."""
     return {
-        "x": rng.uniform(-0.10, 0.10),
-        "y": rng.uniform(-0.12, 0.04),
-        "reach": rng.uniform(0.8, 1.15),
-        "tilt": rng.uniform(-0.22, 0.22),
+        "x": rng.uniform(-0.08, 0.08),
+        "y": rng.uniform(-0.10, 0.04),
+        "reach": rng.uniform(0.85, 1.15),
+        "tilt": rng.uniform(-0.18, 0.18),
         "nod": rng.uniform(-0.15, 0.15),
-        "look": rng.uniform(-0.25, 0.25),
+        "look": rng.uniform(-0.2, 0.2),
         "bend": rng.uniform(0.0, 0.12),
         "hold": rng.uniform(0.05, 0.18),
         "phase": rng.uniform(0.0, 2.0 * np.pi),
@@ -120,13 +120,13 @@ def _in_depth(shape: Values, direction: float, turned: Values) -> Callable[..., 
 
 def _rolling(direction: float) -> Callable[..., Any]:
     def motion(u: np.ndarray, variation: Variation) -> np.ndarray:
-        turns = 2.0 + 0.5 * variation["cycles"]
+        turns = 1.6 + 0.5 * variation["cycles"]
         angle = variation["phase"] + 2.0 * np.pi * turns * u
         reach = variation["reach"]
         values = {
-            "y": 0.14 * reach * np.sin(angle),
+            "y": 0.19 * reach * np.sin(angle),
             # Forward: at the top of the circle, where the sine is 1, the hand grows.
-            "grow": np.exp(-0.28 * reach * direction * np.cos(angle)),
+            "grow": np.exp(-0.42 * reach * direction * np.cos(angle)),
             "roll": -1.1,
             "yaw": _BACK - 0.3,
             "pitch": 0.35 * np.sin(angle),
@@ -140,7 +140,7 @@ def _turning(direction: float) -> Callable[..., Any]:
     """Direction 1 is counterclockwise in the picture."""
 
     def motion(u: np.ndarray, variation: Variation) -> np.ndarray:
-        roll = direction * 1.05 * variation["reach"] * (2.0 * _eased(u, variation) - 1.0)
+        roll = direction * 1.25 * variation["reach"] * (2.0 * _eased(u, variation) - 1.0)
         return _pose(u, variation, _CLAW, {"roll": roll, "pitch": 0.15})
 
     return motion
@@ -220,11 +220,11 @@ _FULL_CLOSED = {"thumb": 0.35, "index": 0.72, "middle": 0.72, "ring": 0.72, "pin
 _FULL_CLOSED.update({"thumb_out": 0.55, "thumb_over": 0.9})
 _FULL_OPEN = {"spread": 1.0, "thumb_out": 1.0, "thumb_over": 0.15}
 _CURLED = {"middle": 1.0, "ring": 1.0, "pinky": 1.0}
-_PINCH_CLOSED = {**_CURLED, "index": 0.5, "thumb": 0.25, "thumb_out": 0.5, "thumb_over": 0.85}
-_PINCH_OPEN = {**_CURLED, "index": 0.05, "thumb_out": 1.15, "thumb_over": 0.2}
+_PINCH_CLOSED = {**_CURLED, "index": 0.62, "thumb": 0.3, "thumb_out": 0.5, "thumb_over": 0.85}
+_PINCH_OPEN = {**_CURLED, "index": 0.0, "thumb_out": 1.15, "thumb_over": 0.2}
 _PALM_DOWN = {"pitch": 0.85, "elbow_out": 0.4}
 _PALM_UP = {"pitch": 0.75, "yaw": _BACK}
-_SIDEWAYS = {"yaw": _BACK, "roll": -np.pi / 2, "nudge": 1.0}
+_SIDEWAYS = {"yaw": _BACK, "roll": -np.pi / 2, "nudge": 1.0, "elbow_out": 0.7}
 _FLAT = {**_OPEN, "spread": 0.15}
 
 _MOTIONS: dict[str, Callable[[np.ndarray, Variation], np.ndarray]] = {

@@ -47,6 +47,7 @@ class SceneLook:
         hand: how the hand looks.
         speed: of the gestures, relative to the usual.
         background: name of its kind, one of BACKGROUNDS[style].
+        contrast: of all behind the hand, which is out of focus and less lit; 1 is as painted.
         light: factor on all pixels.
         flicker: of the light, relative.
         noise: of the sensor, standard deviation in grey levels.
@@ -60,6 +61,7 @@ class SceneLook:
     hand: HandLook
     speed: float
     background: str
+    contrast: float
     light: float
     flicker: float
     noise: float
@@ -85,7 +87,7 @@ def draw_look(rng: np.random.Generator, style: Style) -> SceneLook:
     tones = SKIN_TONES[style]
     skin = np.array(tones[rng.integers(len(tones))]) * rng.uniform(0.96, 1.04)
     hand = HandLook(
-        palm_length=number(0.15, 0.21),
+        palm_length=number(0.20, 0.27),
         skin=_rgb(np.minimum(skin, 255.0)),
         sleeve=_rgb(rng.uniform(20, 235, 3)),
         sleeve_from=number(0.12, 0.7),
@@ -97,12 +99,13 @@ def draw_look(rng: np.random.Generator, style: Style) -> SceneLook:
         hand=hand,
         speed=number(0.85, 1.2),
         background=str(rng.choice(list(BACKGROUNDS[style]))),
+        contrast=number(0.25, 0.65),
         light=number(0.72, 1.12),
         flicker=number(0.0, 0.03),
-        noise=number(1.0, 8.0),
+        noise=number(1.0, 6.0),
         blur=number(0.003, 0.009) if rng.uniform() < 0.3 else 0.0,
-        shake=number(0.0, 0.012) if rng.uniform() < 0.6 else 0.0,
-        person=bool(rng.uniform() < 0.6),
+        shake=number(0.0, 0.008) if rng.uniform() < 0.5 else 0.0,
+        person=bool(rng.uniform() < 0.4),
         clutter=int(rng.integers(0, 3)),
         rest_in_view=bool(rng.uniform() < 0.2),
     )
@@ -126,15 +129,22 @@ class Scene:
         self._margin = int(np.ceil(_MARGIN * self._side))
         size = (height + 2 * self._margin, width + 2 * self._margin)
         painted = PAINTERS[look.background](rng, *size)
+        self._mean = painted.mean(axis=(0, 1))
+        painted = self._fade(cv2.GaussianBlur(painted, (0, 0), 0.008 * self._side))
         self._background = np.clip(painted, 0, 255).astype(np.uint8)
         self._phases = rng.uniform(0.0, 2.0 * np.pi, 12)
         self._rates = rng.uniform(0.5, 2.5, 12)  # rad/s
         self._places = rng.uniform(-0.5, 0.5, (8, 2))
-        self._colors = rng.uniform(20, 235, (8, 3))
+        self._colors = self._fade(rng.uniform(20, 235, (8, 3)))
         self._round = rng.uniform(size=8) < 0.5
         tile = rng.normal(0.0, look.noise, (height + 16, width + 16, 3))
         self._noise = np.rint(tile).astype(np.int16)
         self._rng = rng
+
+    def _fade(self, colors: np.ndarray) -> np.ndarray:
+        """Bring colours (..., 3) nearer to the background's mean."""
+        faded: np.ndarray = self._mean + self._look.contrast * (colors - self._mean)
+        return faded
 
     def camera_shift(self, times_s: np.ndarray) -> np.ndarray:
         """(T, 2) of the picture, x right and y down, in sides of the centre square."""
@@ -196,8 +206,8 @@ class Scene:
         x, y = 0.25 * self._places[6, 0] + sway + shift[0], 0.22 - shift[1]
         x += -0.12 if self._look.hand.left else 0.12
         size = 0.85 + 0.5 * abs(self._places[7, 0])
-        skin = tuple((0.85 * np.array(self._look.hand.skin)).tolist())
-        cloth = self._look.hand.sleeve
+        skin = tuple(self._fade(np.array(self._look.hand.skin)).tolist())
+        cloth = tuple(self._fade(np.array(self._look.hand.sleeve)).tolist())
         hair = tuple((0.35 * self._colors[5]).tolist())
 
         def ellipse(dx: float, dy: float, width: float, height: float, color: object) -> None:

@@ -26,6 +26,7 @@ from clipedge.jetson.command_line import (
 from clipedge.jetson.errors import UsageError
 from clipedge.jetson.spec import ClipSpec
 from clipedge.trainside.data.gestures import LABELS, NO_GESTURE
+from clipedge.trainside.data.hints import hand_hints
 from clipedge.trainside.data.scene import STYLES, Style
 from clipedge.trainside.data.streams import choose_gestures, render_stream, write_stream
 from clipedge.trainside.data.takes import Take
@@ -36,6 +37,8 @@ CLIP_FRAMES = 36
 FRAME_RATE_HZ = 12.0  # Jester's
 MISSING_AT_MOST = 0.12  # of the gesture, in a window that has its label
 EDGE_AT_MOST = 0.3  # of the gesture, in a window without a label
+RECENT_S = 1.0  # how long ago the gesture ended in most training windows
+RECENT_PART = 0.8
 # One in so many training windows shows the edge of a gesture and is 'No gesture'.
 EDGE_EVERY = 9
 
@@ -48,10 +51,12 @@ class Sample(NamedTuple):
     Attributes:
         frames: (3, T, H, W) uint8, RGB.
         target: index of its label.
+        hints: (K,) float32, of ``data.hints``.
     """
 
     frames: np.ndarray
     target: int
+    hints: np.ndarray
 
 
 class SyntheticClips:
@@ -109,7 +114,8 @@ class SyntheticClips:
         times_s = np.arange(spec.frames) * spec.spacing_s
         # Drawn at the network's size, where preprocessing would change nothing.
         frames = take.render(times_s, spec.size, spec.size).transpose(3, 0, 1, 2)
-        return Sample(frames, self.labels.index(NO_GESTURE) if edge else target)
+        hints = hand_hints(take.poses(times_s), take.look.hand.left)
+        return Sample(frames, self.labels.index(NO_GESTURE) if edge else target, hints)
 
     @property
     def jobs(self) -> int:
@@ -123,7 +129,8 @@ class SyntheticClips:
         samples = [self.window(number, spec) for number in numbers]
         frames = np.stack([sample.frames for sample in samples])
         targets = np.array([sample.target for sample in samples], np.int64)
-        return Batch(frames, targets, np.array(numbers, np.int64))
+        hints = np.stack([sample.hints for sample in samples])
+        return Batch(frames, targets, np.array(numbers, np.int64), hints)
 
     def _is_edge(self, index: int) -> bool:
         round_number = index // len(self.labels)
@@ -153,9 +160,10 @@ class SyntheticClips:
                 starts = rng.uniform() < 0.6
                 start_s = span_s - seen_s if starts else seen_s - lasting_s
             else:
-                early_s = -MISSING_AT_MOST * lasting_s
-                late_s = span_s - (1.0 - MISSING_AT_MOST) * lasting_s
-                start_s = rng.uniform(early_s, max(early_s, late_s))
+                # Most windows are those in which a recogniser first sees all of a gesture.
+                latest_s = RECENT_S if rng.uniform() < RECENT_PART else span_s - lasting_s
+                ended_s = rng.uniform(-MISSING_AT_MOST * lasting_s, max(latest_s, 0.0))
+                start_s = max(span_s - ended_s - lasting_s, -MISSING_AT_MOST * lasting_s)
             take.move(0, start_s - gesture.start_s)
 
 

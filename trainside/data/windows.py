@@ -22,12 +22,14 @@ class Batch(NamedTuple):
         frames: (N, 3, T, H, W) uint8, RGB; N may be 0.
         targets: (N,) int64, indices of labels.
         videos: (N,) int64, number of the video each window is from.
+        hints: (N, K) float32 that help to learn (``data.hints``); K is 0 where there are none.
         problem: why a file gave no windows, else empty.
     """
 
     frames: np.ndarray
     targets: np.ndarray
     videos: np.ndarray
+    hints: np.ndarray
     problem: str = ""
 
 
@@ -52,6 +54,7 @@ class Windows:
         frames: (N, 3, T, H, W) uint8, RGB.
         targets: (N,) int64.
         videos: (N,) int64, number of the video each window is from.
+        hints: (N, K) float32; K is 0 where there are none.
         labels: names of the classes.
         problems: one line for each file that was left out.
     """
@@ -59,6 +62,7 @@ class Windows:
     frames: np.ndarray
     targets: np.ndarray
     videos: np.ndarray
+    hints: np.ndarray
     labels: tuple[str, ...]
     problems: list[str]
 
@@ -99,8 +103,7 @@ def load_windows(source: WindowSource, spec: ClipSpec, workers: int, what: str) 
             f"{store.count} clips of {spec.size} x {spec.size} pixels fill the memory. "
             "Use fewer clips (--clips) or smaller frames (--size)."
         ) from None
-    frames, targets, videos = store.arrays()
-    return Windows(frames, targets, videos, source.labels, problems)
+    return Windows(*store.arrays(), labels=source.labels, problems=problems)
 
 
 class _Store:
@@ -109,8 +112,7 @@ class _Store:
     def __init__(self, spec: ClipSpec) -> None:
         self.count = 0
         self._frames = np.empty((256, *spec.clip_shape), np.uint8)
-        self._targets: list[np.ndarray] = []
-        self._videos: list[np.ndarray] = []
+        self._numbers: list[Batch] = []
 
     def add(self, batch: Batch) -> None:
         end = self.count + len(batch.targets)
@@ -119,16 +121,20 @@ class _Store:
             grown[: self.count] = self._frames[: self.count]
             self._frames = grown
         self._frames[self.count : end] = batch.frames
+        if end > self.count:
+            self._numbers.append(batch._replace(frames=batch.frames[:0]))
         self.count = end
-        self._targets.append(batch.targets)
-        self._videos.append(batch.videos)
 
-    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        none = np.empty(0, np.int64)
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return frames, targets, videos and hints."""
+        if not self._numbers:
+            none = np.empty(0, np.int64)
+            return self._frames[:0], none, none, np.empty((0, 0), np.float32)
         return (
             self._frames[: self.count],
-            np.concatenate([none, *self._targets]),
-            np.concatenate([none, *self._videos]),
+            np.concatenate([batch.targets for batch in self._numbers]),
+            np.concatenate([batch.videos for batch in self._numbers]),
+            np.concatenate([batch.hints for batch in self._numbers]),
         )
 
 
