@@ -66,6 +66,7 @@ def train(model: ClipModel, windows: Windows, spec: ClipSpec, recipe: Recipe) ->
     """
     from tqdm import tqdm
 
+    torch.manual_seed(recipe.seed)
     prime_stem(model)
     set_layout(model.train(), torch.channels_last_3d)
     batches = _Batches(windows, spec, recipe)
