@@ -22,8 +22,8 @@ EXTRAS := train,export,cpu,live,dev
 # The code that must run on the board's Python 3.6. A test runs there by lying in one of these
 # folders; tests that need torch or Python 3.10 lie elsewhere.
 BOARD_CODE := jetson export benchmarks
-BOARD_TESTS := $(wildcard tests/jetson tests/benchmarks tests/export/board)
-BOARD_FIXTURES := $(wildcard tests/conftest.py tests/export/conftest.py)
+BOARD_TESTS := tests/jetson tests/benchmarks
+BOARD_FIXTURES := tests/conftest.py
 # A real export, made on this side, for the board's side to read and time.
 BOARD_MODEL := build/board/model
 
@@ -56,11 +56,10 @@ find_python36 = $(call first_python,$(or $(PYTHON36),python3.6 \
 setup: $(READY) ## create .venv with pinned versions (PYTHON=... chooses the interpreter)
 	@echo "Ready: $(BIN) has train-clips, export-engine, jetson-bench and gesture-demo."
 
-# An environment without its stamp was left unfinished, perhaps in the middle of a package, so it is
-# started over; one with a stamp is brought up to date in place. Building without isolation uses the
-# pinned setuptools.
+# An environment that works is brought up to date in place, one that pip does not start in is made
+# anew. Building without isolation uses the pinned setuptools.
 $(READY): pyproject.toml constraints.txt
-	@if [ ! -e $@ ] || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+	@if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
 		python="$(find_python)"; \
 		if [ -z "$$python" ]; then \
 			echo "make: no Python 3.10 to 3.14 with its venv module was found; install one (Debian," \

@@ -6,7 +6,7 @@ import sys
 from typing import Optional, Sequence
 
 from clipedge.jetson.command_line import (
-    help_formatter,
+    CommandParser,
     positive_float,
     positive_int,
     run_command,
@@ -15,13 +15,12 @@ from clipedge.jetson.paper import BATCH_SIZE
 from clipedge.jetson.runners import BACKENDS, PRECISIONS
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> CommandParser:
     """Return the parser."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="jetson-bench",
         description="Measure clips per second of exported models on this machine, beside the "
         "speeds the paper published.",
-        formatter_class=help_formatter,
     )
     parser.add_argument(
         "files",
@@ -63,7 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run the command; return its exit status."""
-    return run_command(build_parser(), _run, argv)
+    return run_command(build_parser, _run, argv)
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -17,8 +17,8 @@ import numpy as np
 from clipedge.benchmarks.timing import random_clips
 from clipedge.jetson.command_line import (
     DONE,
+    CommandParser,
     format_table,
-    help_formatter,
     positive_int,
     run_command,
 )
@@ -68,12 +68,11 @@ def measure_overhead(through_runner: Call, direct: Call, turns: int) -> Overhead
     )
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> CommandParser:
     """Return the parser."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m clipedge.benchmarks.overhead",
         description="Compare a Runner's infer with its backend's own call.",
-        formatter_class=help_formatter,
     )
     parser.add_argument("file", metavar="FILE", type=pathlib.Path, help="an ONNX file")
     parser.add_argument("--batch", type=positive_int, nargs="+", default=[1, 8])
@@ -85,7 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run the command; return its exit status."""
-    return run_command(build_parser(), _run, argv)
+    return run_command(build_parser, _run, argv)
 
 
 def _run(arguments: argparse.Namespace) -> int:

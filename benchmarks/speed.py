@@ -12,14 +12,15 @@ from clipedge.benchmarks.timing import measure, random_clips
 from clipedge.jetson import board
 from clipedge.jetson.command_line import DONE, FAILED
 from clipedge.jetson.errors import ClipedgeError, UsageError
-from clipedge.jetson.files import make_folder
+from clipedge.jetson.files import make_folder, plain_path
 from clipedge.jetson.progress import ProgressLine
 from clipedge.jetson.runners import open_runner
+from clipedge.jetson.version import own_version
 
 DEFAULT_FOLDER = pathlib.Path("engines")  # where export-engine writes
 MODEL_SUFFIX = ".onnx"
 
-# A load average above this share of the cores means that other work will slow the measurement.
+# Above this share of the cores' time, other work slows the measurement.
 BUSY_SHARE = 0.25
 
 _log = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ def find_models(given: Sequence[pathlib.Path]) -> List[pathlib.Path]:
         )
     paths: List[pathlib.Path] = []
     for path in given or [DEFAULT_FOLDER]:
+        plain_path(path)
         if path.is_dir():
             found = sorted(
                 file for file in path.glob(f"*{MODEL_SUFFIX}") if not file.name.startswith(".")
@@ -79,20 +81,20 @@ def _check_json_path(path: pathlib.Path) -> None:
 
 
 def _conditions(arguments: argparse.Namespace) -> Dict[str, Any]:
-    load = board.load_average()
-    cores = board.logical_cores()
-    if load is not None and load > BUSY_SHARE * cores:
+    busy = board.busy_share()
+    if busy is not None and busy > BUSY_SHARE:
         _log.warning(
-            "This machine is busy (load average %.1f on %d cores): the figures will be too low.",
-            load,
-            cores,
+            "This machine is busy: %.0f %% of its cores' time is taken. The figures will be "
+            "too low.",
+            100 * busy,
         )
     return {
-        "clipedge": board.clipedge_version(),
+        "clipedge": own_version(),
         "started_utc": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "complete": False,
         "machine": board.machine_facts(),
-        "load_average_at_start": load,
+        "busy_share_at_start": busy,
+        "load_average_at_start": board.load_average(),
         "settings": {
             "batch": arguments.batch,
             "duration_s": arguments.duration,

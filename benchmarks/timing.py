@@ -5,10 +5,11 @@ from typing import Callable, List, NamedTuple, Optional
 
 import numpy as np
 
-from clipedge.jetson.errors import UsageError
+from clipedge.jetson.board import require_memory
 from clipedge.jetson.spec import ClipSpec
 
 _CLIP_SEED = 0
+_CLIPS_IN_MEMORY = 4  # the clips, and what a network makes of them, by size
 
 Clock = Callable[[], float]
 Infer = Callable[[np.ndarray], np.ndarray]
@@ -92,12 +93,9 @@ def random_clips(spec: ClipSpec, batch: int) -> np.ndarray:
     Raises:
         UsageError: the batch does not fit into memory.
     """
-    try:
-        pixels = np.random.RandomState(_CLIP_SEED).randint(
-            0, 256, size=(batch, *spec.clip_shape), dtype=np.uint8
-        )
-        return pixels.astype(np.float32)
-    except MemoryError:
-        raise UsageError(
-            f"A batch of {batch} clips does not fit into memory; choose a smaller one."
-        ) from None
+    clip_mb = np.prod(spec.clip_shape, dtype=float) * np.float32().nbytes / 2**20
+    require_memory(_CLIPS_IN_MEMORY * batch * clip_mb, f"A batch of {batch} clips")
+    pixels = np.random.RandomState(_CLIP_SEED).randint(
+        0, 256, size=(batch, *spec.clip_shape), dtype=np.uint8
+    )
+    return pixels.astype(np.float32)

@@ -8,7 +8,7 @@ from typing import Any, Dict, Optional, Sequence
 
 from clipedge.jetson.command_line import (
     DONE,
-    help_formatter,
+    CommandParser,
     positive_float,
     positive_int,
     run_command,
@@ -18,14 +18,16 @@ from clipedge.jetson.errors import UsageError
 log = logging.getLogger(__name__)
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> CommandParser:
     """Return the parser of export-engine."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="export-engine",
         description="Write a model as an ONNX file that takes raw pixels, checked against PyTorch.",
-        formatter_class=help_formatter,
     )
-    parser.add_argument("--model", help="architecture, with random weights: good for speed only")
+    parser.add_argument(
+        "--model",
+        help="architecture, with random weights; train-clips summary lists them",
+    )
     parser.add_argument("--width", type=positive_float, help="width multiplier, such as 2.0")
     parser.add_argument("--checkpoint", metavar="FILE", help="trained weights of train-clips")
     parser.add_argument(
@@ -106,7 +108,7 @@ def _show(result: Dict[str, Any]) -> None:
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run the command; return its exit status."""
-    return run_command(build_parser(), _export, argv)
+    return run_command(build_parser, _export, argv)
 
 
 if __name__ == "__main__":

@@ -78,7 +78,6 @@ def export_model(
     """
     if not LOWEST_OPSET <= opset <= HIGHEST_OPSET:
         raise UsageError(f"--opset {opset}: known are {LOWEST_OPSET} to {HIGHEST_OPSET}.")
-    folder = make_folder(output)  # before the long work: an unwritable place is heard of at once
     _require_packages()
     if checkpoint is not None:
         log.info("loading %s", checkpoint)
@@ -90,6 +89,7 @@ def export_model(
             "Give --checkpoint FILE for trained weights.",
             source.spec.architecture,
         )
+    folder = make_folder(output)  # before the long work: an unwritable place is heard of early
     return _export(source, batches, opset, folder)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, NamedTuple, Optiona
 import numpy as np
 
 from clipedge.export.onnx_graph import normalise
+from clipedge.jetson.board import require_memory
 from clipedge.jetson.errors import ClipedgeError
 from clipedge.jetson.progress import ProgressLine
 from clipedge.jetson.spec import ClipSpec
@@ -166,7 +167,11 @@ def check_parity(
     """
     single, double = _torch_infer(model), _torch_infer(copy.deepcopy(model).double())
     candidate = _onnxruntime_infer(onnx_bytes)
-    clips = check_clips(spec, max(*batches, LEAST_CLIPS), seed=2019)
+    count = max(*batches, LEAST_CLIPS)
+    # Clips, normalised clips, and what the first layers make of a batch.
+    clip_mb = np.prod(spec.clip_shape, dtype=float) * 4 / 2**20
+    require_memory(6 * count * clip_mb, f"Checking a batch of {count} clips")
+    clips = check_clips(spec, count, seed=2019)
     normalised = normalise(clips, spec)
     with ProgressLine("checking it against PyTorch", unit="clips") as progress:
         exact = _in_batches(double, normalised, 1, progress)

@@ -1,6 +1,6 @@
 """Facts about the machine: what a figure was measured on. Everything here is read, never guessed.
 
-A fact that cannot be read is None; nothing here fails or takes noticeable time.
+A fact that cannot be read is None; nothing here takes noticeable time.
 """
 
 import os
@@ -8,10 +8,14 @@ import pathlib
 import platform
 import re
 import sys
+import time
 from typing import Any, Dict, List, Optional, Set, Tuple
+
+from clipedge.jetson.errors import UsageError
 
 _CPU_INFO = pathlib.Path("/proc/cpuinfo")
 _MEMORY_INFO = pathlib.Path("/proc/meminfo")
+_PROCESSOR_TIMES = pathlib.Path("/proc/stat")
 _OS_RELEASE = pathlib.Path("/etc/os-release")
 _BOARD_MODEL = pathlib.Path("/proc/device-tree/model")
 _L4T_RELEASE = pathlib.Path("/etc/nv_tegra_release")
@@ -73,6 +77,22 @@ def memory_mb() -> Optional[int]:
     return int(match.group(1)) // 1024 if match else None
 
 
+def available_memory_mb() -> Optional[int]:
+    """Return how much memory a process can still take without swapping, in MiB."""
+    match = re.search(r"^MemAvailable:\s*(\d+) kB", _read_text(_MEMORY_INFO), re.MULTILINE)
+    return int(match.group(1)) // 1024 if match else None
+
+
+def require_memory(needed_mb: float, purpose: str) -> None:
+    """Raise UsageError where more memory is needed than is left: the kernel would end it."""
+    left_mb = available_memory_mb()
+    if left_mb is not None and needed_mb > left_mb:
+        raise UsageError(
+            f"{purpose} needs about {needed_mb:.3g} MiB of memory and {left_mb} MiB are left; "
+            "choose less."
+        )
+
+
 def l4t_release() -> Optional[str]:
     """Return the release of a Jetson's Linux for Tegra, such as ``32.7.1``; None elsewhere."""
     match = re.search(r"R(\d+) \(release\), REVISION: ([\d.]+)", _read_text(_L4T_RELEASE))
@@ -82,6 +102,16 @@ def l4t_release() -> Optional[str]:
 def load_average() -> Optional[float]:
     """Return how many processes wanted a core, on average over the last minute."""
     return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+
+
+def busy_share(over_s: float = 0.3) -> Optional[float]:
+    """Return the share of all cores' time, 0 to 1, that is used while this process sleeps."""
+    before = _processor_times()
+    time.sleep(over_s)
+    after = _processor_times()
+    if before is None or after is None or after[1] <= before[1]:
+        return None
+    return 1.0 - (after[0] - before[0]) / (after[1] - before[1])
 
 
 def package_versions() -> Dict[str, str]:
@@ -95,16 +125,13 @@ def package_versions() -> Dict[str, str]:
     }
 
 
-def clipedge_version() -> Optional[str]:
-    """Return the version of the installed wheel; None where clipedge runs without one.
-
-    It is read off the folder that pip leaves beside the wheel: Python 3.6 has no
-    importlib.metadata, and setuptools' pkg_resources takes a second to import on a board.
-    """
-    for entry in sys.path:
-        for folder in sorted(pathlib.Path(entry or ".").glob("clipedge-*.dist-info")):
-            return folder.name.split("-")[1].rsplit(".", 1)[0]
-    return None
+def _processor_times() -> Optional[Tuple[int, int]]:
+    """Return idle and all ticks of all cores since the machine started."""
+    match = re.match(r"cpu +([\d ]+)", _read_text(_PROCESSOR_TIMES))
+    if match is None:
+        return None
+    ticks = [int(part) for part in match.group(1).split()]
+    return ticks[3] + ticks[4], sum(ticks[:8])  # idle and waiting for disks; guests count twice
 
 
 def _operating_system() -> str:

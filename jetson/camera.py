@@ -4,18 +4,22 @@ import abc
 import logging
 import os
 import pathlib
+import re
+import string
 import time
 from types import TracebackType
-from typing import Any, Iterator, List, NamedTuple, Optional, Type
+from typing import Any, Iterator, List, NamedTuple, Optional, Tuple, Type
 
 import numpy as np
 
 from clipedge.jetson.errors import SourceError, UsageError
+from clipedge.jetson.files import plain_path
 
 log = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 FALLBACK_RATE_HZ = 25.0  # of a video whose file does not say
+WHOLE_PART = 0.9  # of its duration: a video that ends before is called damaged
 
 
 class Frame(NamedTuple):
@@ -36,9 +40,9 @@ class Source(abc.ABC):
         """Yield frames until the end of the file, or for ever from a camera."""
 
     @property
-    def frame_count(self) -> Optional[int]:
-        """Number of frames the file says it has, None where nobody knows."""
-        return None
+    def endless(self) -> bool:
+        """It ends when the user says so, as a camera does."""
+        return False
 
     def close(self) -> None:  # noqa: B027  a folder of frames has nothing to let go of
         """Let go of file or device; a second call does nothing."""
@@ -89,14 +93,10 @@ class VideoFile(_Capture):
         rate_hz = float(self._capture.get(self._cv2.CAP_PROP_FPS))
         self._rate_hz = rate_hz if 0 < rate_hz < 1000 else FALLBACK_RATE_HZ
 
-    @property
-    def frame_count(self) -> Optional[int]:
-        """What the container says; a damaged file holds fewer."""
-        count = int(self._capture.get(self._cv2.CAP_PROP_FRAME_COUNT))
-        return count if count > 0 else None
-
     def __iter__(self) -> Iterator[Frame]:
-        promised, index, last_s = self.frame_count, 0, -1.0
+        # Of a variable rate OpenCV makes the count up, from the duration: only that is known.
+        duration_s = self._capture.get(self._cv2.CAP_PROP_FRAME_COUNT) / self._rate_hz
+        index, last_s = 0, -1.0
         while True:
             image = self._read()
             if image is None:
@@ -108,12 +108,12 @@ class VideoFile(_Capture):
             index, last_s = index + 1, stamp_s
         if index == 0:
             raise SourceError(f"{self.name}: no frame of this video can be decoded.")
-        if promised is not None and index < 0.9 * promised:
+        if last_s + 1.0 / self._rate_hz < WHOLE_PART * duration_s:
             log.warning(
-                "%s: only %d of %d frames could be decoded; the file is damaged.",
+                "%s: only %.1f of %.1f s could be decoded; the file is damaged.",
                 self.name,
-                index,
-                promised,
+                last_s,
+                duration_s,
             )
 
 
@@ -135,14 +135,12 @@ class FrameFolder(Source):
                 )
             )
 
-    @property
-    def frame_count(self) -> Optional[int]:
-        """Number of pictures in the folder."""
-        return len(self._paths)
-
     def __iter__(self) -> Iterator[Frame]:
         for index, path in enumerate(self._paths):
-            picture = self._cv2.imread(str(path), self._cv2.IMREAD_COLOR)
+            try:
+                picture = self._cv2.imread(plain_path(path), self._cv2.IMREAD_COLOR)
+            except self._cv2.error:  # it has more pixels than OpenCV takes
+                picture = None
             if picture is None:
                 raise SourceError(f"{path}: this picture cannot be decoded.")
             rgb = self._cv2.cvtColor(picture, self._cv2.COLOR_BGR2RGB)
@@ -160,6 +158,11 @@ class Camera(_Capture):
                 f"Camera {number} does not open. Is it plugged in, and no other program using it? "
                 "Cameras show as /dev/video0, /dev/video1 ..."
             )
+
+    @property
+    def endless(self) -> bool:
+        """It is."""
+        return True
 
     def __iter__(self) -> Iterator[Frame]:
         index = 0
@@ -183,14 +186,14 @@ def open_source(text: str, folder_rate_hz: float) -> Source:
         SourceError: it is there but gives no frames.
     """
     device = text[len("/dev/video") :] if text.startswith("/dev/video") else text
-    if device.isdigit():
+    if re.fullmatch("[0-9]+", device):
         return Camera(int(device))
-    path = pathlib.Path(text)
-    if path.is_dir():
+    path = pathlib.Path(plain_path(text))
+    if text and path.is_dir():
         return FrameFolder(path, folder_rate_hz)
-    if not path.exists():
+    if not text or not path.exists():
         raise UsageError(
-            f"{text}: no such source. Give a camera number, a video file or a folder of frames."
+            f"'{text}': no such source. Give a camera number, a video file or a folder of frames."
         )
     return VideoFile(path)
 
@@ -201,14 +204,15 @@ def quiet_cv2() -> Any:
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
     try:
         import cv2
-    except ImportError:
+    except ImportError as error:
         raise SourceError(
-            "Reading frames needs OpenCV: pip install 'clipedge[live]' (JetPack brings its own)."
+            f"Reading frames needs OpenCV, which does not load ({error}): pip install "
+            "'clipedge[live]' (JetPack brings its own)."
         ) from None
     return cv2
 
 
-def _frame_number(path: pathlib.Path) -> "tuple[int, str]":
+def _frame_number(path: pathlib.Path) -> Tuple[int, str]:
     """Sort key: 2.jpg before 10.jpg, whatever the zero padding."""
-    digits = "".join(letter for letter in path.stem if letter.isdigit())
+    digits = "".join(letter for letter in path.stem if letter in string.digits)
     return (int(digits) if digits else 0, path.name)

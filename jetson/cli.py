@@ -5,20 +5,19 @@ import sys
 from typing import Optional, Sequence
 
 from clipedge.jetson.command_line import (
-    help_formatter,
+    CommandParser,
     positive_float,
     positive_int,
-    probability,
     run_command,
+    threshold,
 )
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> CommandParser:
     """Return the parser of gesture-demo."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="gesture-demo",
         description="Recognise gestures and print one JSON line for each.",
-        formatter_class=help_formatter,
     )
     parser.add_argument("--model", required=True, metavar="FILE", help="ONNX file of export-engine")
     parser.add_argument(
@@ -36,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--backend", default="auto", help="auto, onnxruntime or openvino")
     parser.add_argument("--threads", type=positive_int, metavar="N", help="CPU threads")
     parser.add_argument(
-        "--threshold", type=probability, default=0.5, help="smoothed score that names a gesture"
+        "--threshold", type=threshold, default=0.5, help="smoothed score that names a gesture"
     )
     parser.add_argument(
         "--rate",
@@ -62,7 +61,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run the command; return its exit status."""
-    return run_command(build_parser(), _run, argv)
+    return run_command(build_parser, _run, argv)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,18 @@
 """The clip a model wants, out of the frames a camera gives: chosen by time, not by counting."""
 
 import bisect
+import logging
 from typing import List, Optional
 
 import numpy as np
 
 from clipedge.jetson.errors import ClipError
 from clipedge.jetson.spec import ClipSpec
+
+log = logging.getLogger(__name__)
+
+# A quarter of a 16-frame clip. Slower sources than that show no gesture.
+LONGEST_GAP_SPACINGS = 4
 
 
 class ClipBuffer:
@@ -25,6 +31,7 @@ class ClipBuffer:
         # Frames closer than this cannot both be chosen; the later of them is not kept. A tenth of
         # a spacing bounds the memory at any camera rate and moves no frame by more than 5 %.
         self._least_gap_s = spec.spacing_s / 10
+        self._longest_gap_s = LONGEST_GAP_SPACINGS * spec.spacing_s
 
     def push(self, frame: np.ndarray, timestamp_s: float) -> None:
         """Add one preprocessed frame.
@@ -46,6 +53,12 @@ class ClipBuffer:
                 f"Time ran backwards: a frame of {timestamp_s:.4f} s after one of "
                 f"{self._times_s[-1]:.4f} s. Clear the buffer when the source starts again."
             )
+        if self._times_s and timestamp_s - self._times_s[-1] > self._longest_gap_s:
+            # What lies before the gap is another scene: a clip across it would be half frozen.
+            log.warning(
+                "No frame for %.1f s; the clip starts anew.", timestamp_s - self._times_s[-1]
+            )
+            self.clear()
         if len(self._times_s) > 1 and timestamp_s - self._times_s[-2] < self._least_gap_s:
             self._times_s.pop()  # the newest frame is always kept: it is the clip's last
             self._frames.pop()

@@ -1,13 +1,16 @@
 """What the four commands share: exit statuses, argument types and nearest matches."""
 
 import argparse
+import contextlib
 import difflib
+import io
 import logging
 import os
+import pathlib
 import signal
 import sys
 import threading
-from typing import Any, Callable, Iterable, List, Optional, Sequence
+from typing import Any, Callable, Iterable, List, NoReturn, Optional, Sequence
 
 from clipedge.jetson.errors import ClipedgeError, UsageError
 from clipedge.jetson.files import readable_os_error
@@ -17,34 +20,94 @@ DONE, FAILED, WRONG_CALL = 0, 1, 2
 Command = Callable[[argparse.Namespace], int]
 
 
+class CommandParser(argparse.ArgumentParser):
+    """Tells what is wrong in one line, without repeating the usage; help shows the defaults."""
+
+    def __init__(self, **options: Any) -> None:
+        options.setdefault("formatter_class", _help_formatter)
+        super().__init__(**options)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UsageError where argparse would print the usage and exit."""
+        raise UsageError(f"{message}. See {self.prog} --help.")
+
+
 def run_command(
-    parser: argparse.ArgumentParser, command: Command, argv: Optional[Sequence[str]] = None
+    build_parser: Callable[[], CommandParser],
+    command: Command,
+    argv: Optional[Sequence[str]] = None,
 ) -> int:
     """Parse ``argv``, run ``command`` and return the exit status; no traceback for bad input.
 
-    Results go to stdout; errors and talk go to stderr. An interrupt (Ctrl-C) unwinds the command's
-    context managers, so that nothing stays half-written, and counts as a failure.
+    Results go to stdout; errors and talk go to stderr. An interrupt (Ctrl-C, or a request to end)
+    unwinds the command's context managers, so that nothing stays half-written, and counts as a
+    failure.
     """
     interrupts = _count_interrupts()
+    name = pathlib.Path(sys.argv[0]).name
     try:
+        _make_stdout_tolerant()
+        parser = build_parser()
+        name = parser.prog
         arguments = parser.parse_args(argv)
         _talk_on_stderr()
-        return command(arguments)
+        status = command(arguments)
+        _flush_stdout()
+        return status
     except BrokenPipeError:
-        # The reader of stdout went away (`| head`): not an error of ours; keep Python's exit quiet.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_stdout()
         return DONE
     except (Exception, KeyboardInterrupt) as error:
         # A library may turn the interrupt into an error of its own, halfway through its import.
         if interrupts or isinstance(error, KeyboardInterrupt):
-            return _complain(parser.prog, "interrupted; no unfinished file was left.", FAILED)
+            return _complain(name, "interrupted; no file is left half-written.", FAILED)
         if isinstance(error, UsageError):
-            return _complain(parser.prog, str(error), WRONG_CALL)
+            return _complain(name, str(error), WRONG_CALL)
         if isinstance(error, ClipedgeError):
-            return _complain(parser.prog, str(error), FAILED)
+            return _complain(name, str(error), FAILED)
         if isinstance(error, OSError):
-            return _complain(parser.prog, str(readable_os_error(error, "a file")), FAILED)
+            return _complain(
+                name, str(readable_os_error(error, error.filename or "a file")), FAILED
+            )
         raise
+
+
+def _make_stdout_tolerant() -> None:
+    """Let a label that the terminal's encoding lacks show as an escape instead of failing.
+
+    Python 3.6 in the C locale, the default of a bare board or container, encodes to ASCII.
+    """
+    if sys.stdout is None:  # closed by the caller (>&-)
+        sys.stdout = open(os.devnull, "w", errors="backslashreplace")  # noqa: SIM115, PTH123  open until the end
+    elif hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    else:  # Python 3.6
+        with contextlib.suppress(io.UnsupportedOperation):  # no real file: somebody captures it
+            sys.stdout = open(  # noqa: SIM115
+                sys.stdout.fileno(),
+                "w",
+                buffering=1 if sys.stdout.isatty() else -1,
+                encoding=sys.stdout.encoding,
+                errors="backslashreplace",
+                closefd=False,
+            )
+
+
+def _flush_stdout() -> None:
+    """Write what is still buffered now, while a failure can be told."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _discard_stdout()
+        raise readable_os_error(error, "standard output") from None
+
+
+def _discard_stdout() -> None:
+    """Send the rest to nowhere: the reader is gone, and Python would complain when it exits."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _talk_on_stderr() -> None:
@@ -55,7 +118,10 @@ def _talk_on_stderr() -> None:
 
 
 def _count_interrupts() -> List[int]:
-    """Raise KeyboardInterrupt on Ctrl-C, as Python does, and remember it in the list returned."""
+    """Raise KeyboardInterrupt on Ctrl-C and on requests to end; note them in the list returned.
+
+    ``timeout``, ``docker stop`` and a closed terminal ask to end with other signals than Ctrl-C.
+    """
     seen: List[int] = []
 
     def interrupt(number: int, frame: Any) -> None:
@@ -63,17 +129,20 @@ def _count_interrupts() -> List[int]:
         raise KeyboardInterrupt
 
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, interrupt)
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # not nohup
+                signal.signal(number, interrupt)
     return seen
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return ``did you mean A?`` for a near miss, else ``known: A, B, C``."""
+    """Return a message's end: ``did you mean A?`` for a near miss, else ``known: A, B, C.``."""
     names = list(known)
     matches = difflib.get_close_matches(name.lower(), names, n=2, cutoff=0.6)
     if matches:
         return "did you mean {}?".format(" or ".join(matches))
-    return "known: {}".format(", ".join(names))
+    return "known: {}.".format(", ".join(names))
 
 
 def positive_int(text: str) -> int:
@@ -109,6 +178,14 @@ def probability(text: str) -> float:
     return value
 
 
+def threshold(text: str) -> float:
+    """Argparse type: a score above 0, up to 1."""
+    value = probability(text)
+    if value == 0.0:
+        raise argparse.ArgumentTypeError("'0' would name a gesture at every moment; choose more")
+    return value
+
+
 class _DefaultsWhereTheySaySomething(argparse.ArgumentDefaultsHelpFormatter):
     def _get_help_string(self, action: argparse.Action) -> Optional[str]:
         if action.default is None or action.default is False:
@@ -116,8 +193,7 @@ class _DefaultsWhereTheySaySomething(argparse.ArgumentDefaultsHelpFormatter):
         return super()._get_help_string(action)
 
 
-def help_formatter(prog: str) -> argparse.HelpFormatter:
-    """Help that shows the defaults, where there are any."""
+def _help_formatter(prog: str) -> argparse.HelpFormatter:
     return _DefaultsWhereTheySaySomething(prog, max_help_position=30, width=98)
 
 

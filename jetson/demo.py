@@ -3,15 +3,16 @@
 import argparse
 import contextlib
 import logging
+import os
 import pathlib
 import sys
-from typing import IO, Any, Iterator, List, Optional
+from typing import IO, Any, Iterator, List, Optional, Tuple
 
 from clipedge.jetson.annotate import Annotator
 from clipedge.jetson.camera import open_source, quiet_cv2
 from clipedge.jetson.command_line import DONE, format_table
-from clipedge.jetson.errors import ClipedgeError, UsageError
-from clipedge.jetson.files import readable_os_error, whole_file
+from clipedge.jetson.errors import ClipedgeError, SourceError, UsageError
+from clipedge.jetson.files import make_folder, plain_path, readable_os_error, whole_file
 from clipedge.jetson.live import Step, Summary, recognise
 from clipedge.jetson.recogniser import GestureEvent, Recogniser
 from clipedge.jetson.runners import open_runner
@@ -20,12 +21,13 @@ from clipedge.jetson.truth import Score, TrueGesture, load_truth, score_events
 
 log = logging.getLogger(__name__)
 
-RECORDING_RATE_HZ = 24.0  # of a source that does not say; cameras and folders
+RECORDING_RATE_HZ = 24.0  # whatever the source's: frames are repeated or left out
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run gesture-demo with parsed arguments; return its exit status."""
     truth = load_truth(arguments.truth) if arguments.truth else None
+    _check_outputs(arguments)
     with contextlib.ExitStack() as stack:
         runner = stack.enter_context(
             open_runner(arguments.model, arguments.backend, threads=arguments.threads)
@@ -39,12 +41,18 @@ def run(arguments: argparse.Namespace) -> int:
         recorder = stack.enter_context(_recorder(arguments.record, spec.labels))
         recogniser = Recogniser(spec.labels, threshold=arguments.threshold)
         summary = Summary()
-        for step in recognise(source, runner, recogniser, 1.0 / arguments.rate):
-            summary.add(step)
-            if step.event is not None:
-                _report(step.event, events_out, quiet=arguments.events is None)
-            if recorder is not None:
-                recorder.add(step)
+        try:
+            for step in recognise(source, runner, recogniser, 1.0 / arguments.rate):
+                summary.add(step)
+                if step.event is not None:
+                    _report(step.event, events_out, arguments.events)
+                if recorder is not None:
+                    recorder.add(step)
+        except (KeyboardInterrupt, SourceError) as end:
+            # Of a camera, Ctrl-C or a pulled cable is the end: what was recorded is kept.
+            if not source.endless or not summary.frames:
+                raise
+            log.info("%s", end if isinstance(end, SourceError) else "stopped")
         if not summary.latencies_ms:
             log.warning(
                 "%s is shorter than the %.1f s of one clip: nothing was scored.",
@@ -55,10 +63,28 @@ def run(arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def _report(event: GestureEvent, events_out: IO[str], quiet: bool) -> None:
-    events_out.write(event.to_json() + "\n")
-    events_out.flush()  # a reader at the other end of a pipe acts on it now
-    if not quiet:
+def _check_outputs(arguments: argparse.Namespace) -> None:
+    """Refuse output names that cannot be meant, before any file is touched."""
+    if arguments.record is not None:
+        plain_path(arguments.record)
+        if pathlib.Path(arguments.record).suffix.lower() != ".mp4":
+            raise UsageError(f"--record {arguments.record}: give a file name that ends in .mp4.")
+    inputs = [arguments.model, arguments.source, arguments.truth]
+    for flag, name in (("--events", arguments.events), ("--record", arguments.record)):
+        for other in inputs:
+            if name and other and os.path.realpath(name) == os.path.realpath(other):
+                raise UsageError(f"{flag} {name} would overwrite an input; choose another name.")
+
+
+def _report(event: GestureEvent, events_out: IO[str], path: Optional[str]) -> None:
+    try:
+        events_out.write(event.to_json() + "\n")
+        events_out.flush()  # a reader at the other end of a pipe acts on it now
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise readable_os_error(error, path or "standard output") from None
+    if path is not None:
         sys.stdout.write(f"{event.time_s:8.2f} s  {event.label}  {event.score:.2f}\n")
 
 
@@ -93,6 +119,7 @@ def _events_file(path: Optional[str]) -> Iterator[IO[str]]:
     if path is None:
         yield sys.stdout
         return
+    make_folder(pathlib.Path(path).parent)
     try:
         file = pathlib.Path(path).open("w", encoding="utf-8")  # noqa: SIM115  closed below
     except OSError as error:
@@ -104,9 +131,11 @@ def _events_file(path: Optional[str]) -> Iterator[IO[str]]:
 class _Recorder:
     """Writes annotated frames at the source's pace."""
 
-    def __init__(self, path: pathlib.Path, labels: Any) -> None:
+    def __init__(self, path: pathlib.Path, name: str, labels: Any) -> None:
         self._cv2 = quiet_cv2()
-        self._path = path
+        self._path = path  # of the temporary file
+        self._name = name  # that the user gave
+        self._size: Tuple[int, int] = (0, 0)
         self._annotator = Annotator(labels)
         self._writer: Any = None
         self._first_s = 0.0
@@ -117,17 +146,24 @@ class _Recorder:
         picture = self._cv2.cvtColor(self._annotator.draw(step), self._cv2.COLOR_RGB2BGR)
         if self._writer is None:
             self._first_s = step.frame.timestamp_s
-            self._writer = self._open(picture.shape[1], picture.shape[0])
-        wanted = int((step.frame.timestamp_s - self._first_s) * RECORDING_RATE_HZ) + 1
+            self._size = (picture.shape[1], picture.shape[0])
+            self._writer = self._open()
+        if (picture.shape[1], picture.shape[0]) != self._size:  # a folder of mixed pictures
+            picture = self._cv2.resize(picture, self._size)
+        wanted = round((step.frame.timestamp_s - self._first_s) * RECORDING_RATE_HZ) + 1
         while self._written < wanted:
             self._writer.write(picture)
             self._written += 1
 
-    def _open(self, width: int, height: int) -> Any:
+    def _open(self) -> Any:
         codec = self._cv2.VideoWriter_fourcc(*"mp4v")
-        writer = self._cv2.VideoWriter(str(self._path), codec, RECORDING_RATE_HZ, (width, height))
+        writer = self._cv2.VideoWriter(str(self._path), codec, RECORDING_RATE_HZ, self._size)
         if not writer.isOpened():
-            raise ClipedgeError(f"{self._path}: OpenCV cannot write an mp4 file here.")
+            raise ClipedgeError(
+                "{}: OpenCV cannot write an mp4 file of {} x {} pixels.".format(
+                    self._name, *self._size
+                )
+            )
         return writer
 
     def close(self) -> None:
@@ -142,8 +178,8 @@ class _Recorder:
         capture.release()
         if held < self._written:
             raise ClipedgeError(
-                f"The recording could not be written whole ({held} of {self._written} frames). "
-                "Is the disk full?"
+                f"{self._name}: the recording could not be written whole "
+                f"({held} of {self._written} frames). Is the disk full?"
             )
 
 
@@ -152,10 +188,8 @@ def _recorder(path: Optional[str], labels: Any) -> Iterator[Optional[_Recorder]]
     if path is None:
         yield None
         return
-    if pathlib.Path(path).suffix.lower() != ".mp4":
-        raise UsageError(f"--record {path}: give a file name that ends in .mp4.")
     with whole_file(path) as temporary:
-        recorder = _Recorder(temporary, labels)
+        recorder = _Recorder(temporary, path, labels)
         try:
             yield recorder
         finally:

@@ -4,10 +4,11 @@ import contextlib
 import errno
 import os
 import pathlib
+import sys
 import tempfile
 from typing import Iterable, Iterator, Tuple, Union
 
-from clipedge.jetson.errors import ClipedgeError
+from clipedge.jetson.errors import ClipedgeError, UsageError
 
 PathLike = Union[str, "os.PathLike[str]"]
 
@@ -25,7 +26,7 @@ def readable_os_error(error: OSError, path: PathLike) -> ClipedgeError:
         errno.ENOTDIR: "a part of its path is a file, not a folder",
     }
     reason = advice.get(error.errno or 0, error.strerror or str(error))
-    return ClipedgeError(f"{error.filename or path}: {reason}.")
+    return ClipedgeError(f"{path}: {reason}.")
 
 
 def make_folder(path: PathLike) -> pathlib.Path:
@@ -46,19 +47,24 @@ def whole_file(path: PathLike) -> Iterator[pathlib.Path]:
     """Yield a temporary path beside ``path``; rename it on success, delete it on any exception.
 
     The temporary file keeps the suffix of ``path`` (video writers choose the container by it) and
-    starts with a dot, so that nothing takes it for a finished file.
+    starts with a dot, so that nothing takes it for a finished file. Where ``path`` is a link, the
+    file it leads to is replaced.
 
     Raises:
-        ClipedgeError: the folder cannot be written, or the disk is full.
+        ClipedgeError: the folder cannot be written, the disk is full, or something that is no
+            file, such as a folder or a device, has the name.
     """
-    target = pathlib.Path(path)
+    target = pathlib.Path(os.path.realpath(str(path)))
+    if target.exists() and not target.is_file():
+        kind = "a folder" if target.is_dir() else "not a regular file"
+        raise ClipedgeError(f"{path}: it is {kind}; give the name of a file.")
     make_folder(target.parent)
     try:
         handle, name = tempfile.mkstemp(
             prefix=f".{target.stem}.", suffix=target.suffix, dir=str(target.parent)
         )
     except OSError as error:
-        raise readable_os_error(error, target) from None
+        raise readable_os_error(error, path) from None
     os.close(handle)
     temporary = pathlib.Path(name)
     try:
@@ -67,7 +73,10 @@ def whole_file(path: PathLike) -> Iterator[pathlib.Path]:
         temporary.chmod(0o666 & ~_current_umask())
         temporary.replace(target)
     except OSError as error:
-        raise readable_os_error(error, target) from None
+        # The body may fail over other files and pipes; those errors are not about this one.
+        if isinstance(error, BrokenPipeError) or error.filename not in (None, name):
+            raise
+        raise readable_os_error(error, path) from None
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -86,10 +95,28 @@ def write_set(contents: Iterable[Tuple[PathLike, Union[bytes, str]]]) -> None:
     They appear in reverse order, so that the first one given, the main file, comes last.
     """
     with contextlib.ExitStack() as stack:
-        for path, data in contents:
-            temporary = stack.enter_context(whole_file(path))
+        # All names are checked before the first file appears.
+        temporaries = [(stack.enter_context(whole_file(path)), data) for path, data in contents]
+        for temporary, data in temporaries:
             temporary.write_bytes(_raw(data))
             _flush_to_disk(temporary)
+
+
+def plain_path(path: PathLike) -> str:
+    """Return ``path`` as text, or raise UsageError where its name is not UTF-8.
+
+    OpenCV and ONNX Runtime take file names as UTF-8; OpenCV ends the process over any other.
+    """
+    text = str(path)
+    try:
+        text.encode("utf-8")
+        text.encode(sys.getfilesystemencoding())
+    except UnicodeEncodeError:
+        shown = text.encode("utf-8", "backslashreplace").decode("utf-8")
+        raise UsageError(
+            f"{shown}: this name cannot be read as UTF-8. Rename the file, or set LC_ALL=C.UTF-8."
+        ) from None
+    return text
 
 
 def _raw(data: Union[bytes, str]) -> bytes:

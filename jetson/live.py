@@ -58,16 +58,16 @@ class Summary:
     def __init__(self) -> None:
         self.events: List[GestureEvent] = []
         self.latencies_ms: List[float] = []
-        self._frames = 0
+        self.frames = 0
         self._first_s = 0.0
         self._last_s = 0.0
         self._started_s = time.perf_counter()
 
     def add(self, step: Step) -> None:
         """Count one step."""
-        if self._frames == 0:
+        if self.frames == 0:
             self._first_s = step.frame.timestamp_s
-        self._frames += 1
+        self.frames += 1
         self._last_s = step.frame.timestamp_s
         if step.latency_ms is not None:
             self.latencies_ms.append(step.latency_ms)
@@ -79,7 +79,7 @@ class Summary:
         took_s = time.perf_counter() - self._started_s
         text = (
             f"{len(self.events)} gestures in {length_s:.1f} s of video "
-            f"({self._frames} frames, {len(self.latencies_ms)} clips scored) in {took_s:.1f} s"
+            f"({self.frames} frames, {len(self.latencies_ms)} clips scored) in {took_s:.1f} s"
         )
         if self.latencies_ms:
             median, p95 = np.percentile(self.latencies_ms, [50, 95])

@@ -25,7 +25,7 @@ class GestureEvent(NamedTuple):
             "score": round(self.score, 4),
             "latency_ms": round(self.latency_ms, 2),
         }
-        return json.dumps(fields, ensure_ascii=False)
+        return json.dumps(fields)  # ASCII: it goes through any terminal and pipe
 
 
 class Activation(NamedTuple):
@@ -81,11 +81,13 @@ class Recogniser:
         """Take the logits (classes,) of the clip that ends at ``time_s``; name a gesture or not."""
         scores = softmax(logits)
         if self._scores is None:
-            self._scores = scores
-        else:
-            elapsed_s = max(time_s - self._last_time_s, 0.0)
-            keep = np.exp(-elapsed_s / self._smoothing_s) if self._smoothing_s > 0 else 0.0
-            self._scores = (keep * self._scores + (1.0 - keep) * scores).astype(np.float32)
+            # Nothing is known yet. A clip counts for the time since the clip before, so the first
+            # one only starts the clock.
+            self._scores = np.full(len(scores), 1.0 / len(scores), np.float32)
+            self._last_time_s = time_s
+        elapsed_s = max(time_s - self._last_time_s, 0.0)
+        keep = np.exp(-elapsed_s / self._smoothing_s) if self._smoothing_s > 0 else 0.0
+        self._scores = (keep * self._scores + (1.0 - keep) * scores).astype(np.float32)
         self._last_time_s = time_s
         return self._activate(time_s)
 

@@ -70,6 +70,9 @@ class ClipSpec(NamedTuple):
         """Return self, or raise SpecError naming the first field that makes no sense."""
         checks = [
             (bool(self.model), "model is empty"),
+            (isinstance(self.labels, tuple), "labels is no list"),
+            (all(isinstance(label, str) for label in self.labels), "a label is no text"),
+            (_is_plain_name(self.file_stem), "model and data set make no file name"),
             (len(self.labels) > 0, "it has no labels"),
             (len(set(self.labels)) == len(self.labels), "two labels are the same"),
             (self.width is None or self.width > 0, "width is not above 0"),
@@ -100,6 +103,10 @@ class ClipSpec(NamedTuple):
     def save(self, path: PathLike) -> None:
         """Write the JSON text to ``path``, whole or not at all."""
         write_whole(path, self.to_json())
+
+
+def _is_plain_name(text: str) -> bool:
+    return not text.startswith(".") and not set(text) & set("/\\\0")
 
 
 def spec_from_dict(fields: Dict[str, Any]) -> ClipSpec:

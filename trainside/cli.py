@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from clipedge.jetson.command_line import (
-    help_formatter,
+    CommandParser,
     positive_float,
     positive_int,
     probability,
@@ -23,28 +23,17 @@ COMMANDS = {
 }
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> CommandParser:
     """Return the parser; torch is imported only once a command runs."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="train-clips",
         description="Train and evaluate 3D CNNs for video gesture recognition.",
-        formatter_class=help_formatter,
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    _add_fit(commands.add_parser("fit", formatter_class=help_formatter, help="train a model"))
-    _add_evaluate(
-        commands.add_parser("evaluate", formatter_class=help_formatter, help="measure accuracy")
-    )
-    _add_summary(
-        commands.add_parser(
-            "summary", formatter_class=help_formatter, help="models beside the paper's tables"
-        )
-    )
-    _add_import(
-        commands.add_parser(
-            "import", formatter_class=help_formatter, help="released weights -> checkpoint"
-        )
-    )
+    _add_fit(commands.add_parser("fit", help="train a model"))
+    _add_evaluate(commands.add_parser("evaluate", help="measure accuracy"))
+    _add_summary(commands.add_parser("summary", help="models beside the paper's tables"))
+    _add_import(commands.add_parser("import", help="released weights -> checkpoint"))
     return parser
 
 
@@ -144,7 +133,7 @@ def _dispatch(arguments: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    return run_command(build_parser(), _dispatch, argv)
+    return run_command(build_parser, _dispatch, argv)
 
 
 if __name__ == "__main__":

@@ -103,7 +103,7 @@ def recipe_of(dataset: str) -> Recipe:
         UsageError: there are no released weights of it.
     """
     if dataset not in RECIPES:
-        raise UsageError(f"Unknown data set '{dataset}'; {nearest(dataset, RECIPES)}.")
+        raise UsageError(f"Unknown data set '{dataset}'; {nearest(dataset, RECIPES)}")
     return RECIPES[dataset]
 
 

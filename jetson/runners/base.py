@@ -1,6 +1,7 @@
 """The Runner contract that every backend keeps."""
 
 import abc
+import threading
 from types import TracebackType
 from typing import Any, Dict, Optional, Type
 
@@ -35,6 +36,8 @@ def in_pixel_range(clips: np.ndarray) -> bool:
 class Runner(abc.ABC):
     """A loaded model. A context manager; ``infer`` may be called any number of times.
 
+    Several threads may call it; they wait for each other.
+
     Attributes:
         spec: the ClipSpec the model file carries.
         backend: ``onnxruntime``, ``openvino`` or ``tensorrt``.
@@ -47,6 +50,7 @@ class Runner(abc.ABC):
         self.spec = spec
         self.batch_size = batch_size
         self._open = True
+        self._lock = threading.Lock()  # backends keep buffers that two threads would overwrite
 
     def infer(self, clips: np.ndarray) -> np.ndarray:
         """Score a batch of clips.
@@ -62,14 +66,21 @@ class Runner(abc.ABC):
             UsageError: the runner is closed.
             BackendError: the backend could not run the clips.
         """
-        logits = self._infer(self._checked(clips))
+        checked = self._checked(clips)
+        with self._lock:
+            logits = self._infer(checked)
         expected = (len(clips), self.spec.num_classes)
         if logits.shape != expected:
             raise BackendError(
                 f"{self.backend} returned logits of shape {logits.shape}; expected {expected}. "
                 "The model does not fit its ClipSpec; export it again."
             )
-        return logits
+        if not np.isfinite(logits).all():
+            raise BackendError(
+                f"{self.backend} returned logits that are not finite. Arithmetic in less than fp32 "
+                "may have overflowed: try --precision fp32, or look at the model's weights."
+            )
+        return logits.astype(np.float32, copy=False)
 
     @abc.abstractmethod
     def _infer(self, clips: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ import numpy as np
 from clipedge.jetson.board import physical_cores
 from clipedge.jetson.command_line import nearest
 from clipedge.jetson.errors import BackendError, ClipedgeError, UsageError
-from clipedge.jetson.files import PathLike
+from clipedge.jetson.files import PathLike, plain_path
 from clipedge.jetson.runners.base import Runner
 from clipedge.jetson.runners.model_file import read_model_spec
 from clipedge.jetson.spec import ClipSpec
@@ -80,7 +80,7 @@ def open_runner(
         ModelFileError: the file is damaged, no ONNX model, or does not fit its ClipSpec.
         BackendError: the backend is not installed, or cannot compute in this precision.
     """
-    path = pathlib.Path(path)
+    path = pathlib.Path(plain_path(path))
     _check_arguments(backend, threads, precision)
     if backend == TENSORRT or path.suffix == ENGINE_SUFFIX:
         raise BackendError(

@@ -8,8 +8,6 @@ from clipedge.benchmarks import report
 from clipedge.jetson.progress import ProgressLine
 from clipedge.jetson.spec import ClipSpec
 
-pytestmark = pytest.mark.board
-
 
 def row(**changes):
     fields = {

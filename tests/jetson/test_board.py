@@ -6,8 +6,7 @@ import os
 import pytest
 
 from clipedge.jetson import board
-
-pytestmark = pytest.mark.board
+from clipedge.jetson.errors import UsageError
 
 HYPERTHREADED = "\n\n".join(
     f"processor\t: {index}\nmodel name\t: Example CPU @ 3.0GHz\nphysical id\t: {index // 4}\n"
@@ -73,8 +72,19 @@ def test_versions_are_those_of_loaded_packages_only(monkeypatch):
     assert "openvino" not in versions
 
 
-def test_version_of_clipedge_is_that_of_the_installed_wheel(tmp_path, monkeypatch):
-    monkeypatch.setattr(board.sys, "path", [str(tmp_path), str(tmp_path / "none")])
-    assert board.clipedge_version() is None
-    (tmp_path / "clipedge-1.22.3.dist-info").mkdir()
-    assert board.clipedge_version() == "1.22.3"
+def test_the_busy_share_is_measured(monkeypatch):
+    ticks = iter([(100, 1000), (150, 1200)])  # idle and all: 50 of 200 ticks are idle
+    monkeypatch.setattr(board, "_processor_times", lambda: next(ticks))
+    assert board.busy_share(0.0) == pytest.approx(0.75)
+
+
+def test_a_real_machine_gives_a_share():
+    share = board.busy_share(0.05)
+    assert share is None or 0.0 <= share <= 1.0
+
+
+def test_more_memory_than_is_left_is_refused(monkeypatch):
+    monkeypatch.setattr(board, "available_memory_mb", lambda: 100)
+    board.require_memory(99, "A batch")
+    with pytest.raises(UsageError, match="A batch needs about 101 MiB"):
+        board.require_memory(101, "A batch")

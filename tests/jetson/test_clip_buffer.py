@@ -79,6 +79,16 @@ def test_a_clip_can_be_written_in_place():
     assert np.array_equal(out, buffer.clip())
 
 
+def test_a_clip_never_reaches_across_a_long_gap(caplog):
+    buffer = filled([*np.arange(0, 3, 1 / 30.0), 60.0, 60.033])
+    assert not buffer.ready
+    assert "No frame for 57.0 s" in caplog.text
+    for time_s in np.arange(60.1, 62.7, 1 / 30.0):
+        buffer.push(frame_of(time_s), time_s)
+    assert buffer.ready
+    assert buffer.chosen_times_s()[0] >= 60.0
+
+
 def test_time_that_runs_backwards_is_refused():
     buffer = filled([0.0, 1.0])
     with pytest.raises(ClipError, match="Time ran backwards"):

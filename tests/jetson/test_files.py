@@ -40,6 +40,34 @@ def test_a_set_appears_whole_or_not_at_all(tmp_path):
     assert os.listdir(str(tmp_path)) == ["a.onnx"]
 
 
+def test_a_set_with_a_name_that_is_taken_writes_none_of_it(tmp_path):
+    (tmp_path / "a.onnx").mkdir()
+    with pytest.raises(ClipedgeError, match="it is a folder"):
+        write_set([(tmp_path / "a.onnx", b"1"), (tmp_path / "a.spec.json", b"2")])
+    assert os.listdir(str(tmp_path)) == ["a.onnx"]
+
+
+def test_a_device_is_not_replaced():
+    with pytest.raises(ClipedgeError, match="/dev/null: it is not a regular file"):
+        write_whole("/dev/null", "x")
+    assert not pathlib.Path("/dev/null").is_file()
+
+
+def test_through_a_link_the_file_behind_it_is_written(tmp_path):
+    (tmp_path / "behind.json").write_text("old")
+    (tmp_path / "link.json").symlink_to("behind.json")
+    write_whole(tmp_path / "link.json", "new")
+    assert (tmp_path / "behind.json").read_text() == "new"
+    assert (tmp_path / "link.json").is_symlink()
+
+
+def test_an_error_about_something_else_is_passed_on(tmp_path):
+    with pytest.raises(BrokenPipeError), whole_file(tmp_path / "a.mp4"):
+        raise BrokenPipeError(32, "Broken pipe")
+    with pytest.raises(FileNotFoundError), whole_file(tmp_path / "a.mp4"):
+        pathlib.Path("/none/such").read_bytes()
+
+
 def test_the_main_file_of_a_set_appears_last(tmp_path, monkeypatch):
     order = []
     replace = pathlib.Path.replace

@@ -46,6 +46,10 @@ def test_a_flash_shorter_than_the_smoothing_is_not_named():
     assert play(Recogniser(LABELS), script) == []
 
 
+def test_the_very_first_clip_names_nothing():
+    assert play(Recogniser(LABELS), [("Swiping Left", 0.1), ("No_gesture", 3)]) == []
+
+
 def test_a_higher_threshold_names_later_or_never():
     script = [("No_gesture", 1), ("Swiping Left", 0.4), ("No_gesture", 1)]
     assert play(Recogniser(LABELS, threshold=0.5), script)

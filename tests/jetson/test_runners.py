@@ -7,6 +7,7 @@ import logging
 import pathlib
 import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -15,8 +16,6 @@ from clipedge.jetson.errors import BackendError, ClipError, ModelFileError, Usag
 from clipedge.jetson.onnx_metadata import read_onnx_metadata
 from clipedge.jetson.runners import base, open_runner, opening
 from clipedge.jetson.spec import METADATA_KEY
-
-pytestmark = pytest.mark.board
 
 BACKENDS = ("onnxruntime", "openvino")
 
@@ -70,6 +69,17 @@ class TestContract:
         assert not np.array_equal(first, second)
         first[:] = 0  # the caller's own to write to
         assert np.array_equal(second, runner.infer(clip_maker(runner.spec, 2, seed=2)))
+
+    def test_threads_that_share_it_get_their_own_answers(self, runner, clip_maker):
+        clips = [clip_maker(runner.spec, 1, seed=seed) for seed in range(4)]
+        expected = [runner.infer(one) for one in clips]
+
+        def wrong_answers(index):
+            answers = (runner.infer(clips[index]) for _ in range(100))
+            return sum(not np.allclose(one, expected[index], atol=1e-4) for one in answers)
+
+        with ThreadPoolExecutor(4) as pool:
+            assert sum(pool.map(wrong_answers, range(4))) == 0
 
     def test_takes_clips_that_are_read_only_or_not_contiguous(self, runner, clip_maker):
         clips = clip_maker(runner.spec, 2)

@@ -98,7 +98,7 @@ def architecture(name: str) -> Architecture:
     try:
         return _ARCHITECTURES[name]
     except KeyError:
-        raise UsageError(f"Unknown model '{name}'; {nearest(name, list_models())}.") from None
+        raise UsageError(f"Unknown model '{name}'; {nearest(name, list_models())}") from None
 
 
 def widths(name: str) -> tuple[float, ...]:
@@ -160,7 +160,7 @@ def _checked_options(entry: Architecture, options: dict[str, Any]) -> dict[str, 
     known = entry.default_options
     for name in options:
         if name not in known:
-            raise UsageError(f"{entry.name} has no option '{name}'; {nearest(name, known)}.")
+            raise UsageError(f"{entry.name} has no option '{name}'; {nearest(name, known)}")
     chosen = {**known, **options}
     if not 0.0 <= chosen["dropout"] < 1.0:
         raise UsageError(f"dropout must be from 0 up to but not 1; got {chosen['dropout']}.")
