@@ -137,23 +137,6 @@ def test_an_interrupt_ends_in_one_line_whatever_a_library_makes_of_it(number, wh
     assert len(err.splitlines()) == 1
 
 
-def test_a_closed_stdout_is_no_crash():
-    status, _, err = run("print", preexec_fn=lambda: os.close(1))
-    assert (status, err) == (0, "")
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("what", ["sleep", "swallow"])
-def test_an_interrupt_ends_in_one_line_whatever_a_library_makes_of_it(number, what):
-    process = start(what)
-    assert process.stdout.readline().strip() == b"ready"
-    time.sleep(0.1)
-    process.send_signal(number)
-    _, err = process.communicate(timeout=10)
-    assert process.returncode == 1
-    assert err == b"try: interrupted; no file is left half-written.\n"
-
-
 def test_the_nearest_name_is_suggested():
     known = ["shufflenetv1", "squeezenet"]
     assert nearest("shuflenetv1", known).startswith("did you mean shufflenetv1")

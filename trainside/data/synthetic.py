@@ -18,7 +18,7 @@ import numpy as np
 
 from clipedge.jetson.command_line import (
     DONE,
-    help_formatter,
+    CommandParser,
     positive_float,
     positive_int,
     run_command,
@@ -167,12 +167,11 @@ class SyntheticClips:
             take.move(0, start_s - gesture.start_s)
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> CommandParser:
     """Return the parser of ``python -m clipedge.trainside.data.synthetic``."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m clipedge.trainside.data.synthetic",
         description="Write a generated video of gestures, and their true times beside it.",
-        formatter_class=help_formatter,
     )
     parser.add_argument("--output", metavar="FILE.mp4", required=True)
     parser.add_argument("--gestures", type=positive_int, default=12, help="how many, in a row")
@@ -207,7 +206,7 @@ def write_video(arguments: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    return run_command(build_parser(), write_video, argv)
+    return run_command(build_parser, write_video, argv)
 
 
 if __name__ == "__main__":
