@@ -48,7 +48,8 @@ def run(command, line, cwd):
 
 
 # What a command says of its progress before the error; anything else counts as error.
-TALK = ("loading ", "exporting ", "checking ", "RANDOM WEIGHTS", "This machine is busy", "Backend:")
+TALK = ("loading ", "exporting ", "checking ", "RANDOM WEIGHTS", "This machine is busy", "Backend:",
+        "[1/1] ", "The classes are numbered")  # fmt: skip
 
 
 def assert_refused(done, name, message):
@@ -102,7 +103,7 @@ CASES = [
     ("jetson-bench empty --duration 1", "empty"),
     ("jetson-bench noise.onnx --batch 0", "above 0"),
     ("jetson-bench good.onnx --batch 100000000000000000", "MiB of memory"),
-    ("jetson-bench good.onnx --json good.onnx/b.json", "not a folder"),
+    ("jetson-bench good.onnx --json good.onnx/b.json", "a folder is needed"),
     ("gesture-demo --model noise.onnx --source noise.mp4", "noise.onnx"),
     ("gesture-demo --model none.onnx --source noise.mp4", "none.onnx"),
     ("gesture-demo --model good.onnx --source noise.mp4", "not a video"),
@@ -213,5 +214,15 @@ def test_ctrl_c_ends_in_one_line_and_leaves_nothing(command, place, noisy_video,
     assert "Traceback" not in err
     assert "interrupted" in err.splitlines()[-1]
     assert everything_in(place) == before
-    with pytest.raises(ProcessLookupError):  # no worker is left behind
-        os.killpg(process.pid, 0)
+    assert_gone(process.pid)
+
+
+def assert_gone(group):
+    """No worker is left behind; the last may take a moment to go."""
+    for _ in range(50):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    raise AssertionError("a process of the command still runs")

@@ -114,9 +114,8 @@ def test_a_full_disk_behind_stdout_is_told():
     with open("/dev/full", "w") as full:
         status, _, err = run("print", stdout=full)
     assert status == 1
-    assert (
-        err == "try: standard output: the disk is full; free some space or choose another place.\n"
-    )
+    assert err.startswith("try: standard output: the disk is full; ")
+    assert len(err.splitlines()) == 1
 
 
 def test_a_closed_stdout_is_no_crash():
@@ -133,8 +132,7 @@ def test_an_interrupt_ends_in_one_line_whatever_a_library_makes_of_it(number, wh
     process.send_signal(number)
     _, err = process.communicate(timeout=10)
     assert process.returncode == 1
-    assert err.startswith("try: standard output: the disk is full; ")
-    assert len(err.splitlines()) == 1
+    assert err == b"try: interrupted; no file is left half-written.\n"
 
 
 def test_the_nearest_name_is_suggested():
