@@ -55,16 +55,16 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
         "--output", metavar="CKPT", help="checkpoint to write, else checkpoints/MODEL_DATA.pt"
     )
     add = parser.add_argument
-    add("--epochs", type=positive_int, default=3, help="passes over the data")
+    add("--epochs", type=positive_int, default=6, help="passes over the data")
     add("--minutes", type=positive_float, help="train for so long at most")
-    add("--batch", type=positive_int, default=32, help="clips a step")
-    add("--learning-rate", type=positive_float, default=0.002, help="the highest, of one cycle")
+    add("--batch", type=positive_int, default=24, help="clips a step")
+    add("--learning-rate", type=positive_float, default=0.008, help="the highest, of one cycle")
     add("--dropout", type=probability, help="before the last layer, else the paper's 0.2")
     add("--size", type=positive_int, help="height and width of a clip, else the model's own")
     add("--frames", type=positive_int, help="length of a clip, else the model's own")
     add("--stride", type=positive_int, default=2, help="frames from one of a clip to the next")
     add("--frame-rate", type=positive_float, default=12.0, help="that --stride counts in, Hz")
-    add("--clips", type=positive_int, default=6000, help="of the generated training set")
+    add("--clips", type=positive_int, default=4050, help="of the generated training set")
     add("--seed", type=int, default=0, help="of weights, order and generated clips")
     _add_threads(parser)
 

@@ -32,7 +32,7 @@ def windows() -> Windows:
     for clip, frame in np.ndindex(places.shape):
         left = int(places[clip, frame])
         frames[clip, :, frame, :, left - 3 : left + 3] += 150
-    hints = np.repeat(((places - 16) / 16)[..., None], 7, axis=2).reshape(48, -1)
+    hints = np.repeat(((places - 16) / 16)[..., None], 10, axis=2).reshape(48, -1)
     return Windows(frames, targets, np.arange(48), hints.astype(np.float32), LABELS, [])
 
 

@@ -38,7 +38,7 @@ _TWO = {"ring": 1.0, "pinky": 1.0, "spread": 0.9, "thumb": 0.85, "thumb_out": 0.
 _FIST.update({"thumb_out": 0.6, "thumb_over": 0.75})
 _TWO.update({"thumb_over": 0.9})
 _THUMB = {**_FIST, "thumb": 0.0, "thumb_out": 1.45, "thumb_over": 0.1}
-_CLAW = {"thumb": 0.2, "index": 0.42, "middle": 0.42, "ring": 0.42, "pinky": 0.42}
+_CLAW = {"thumb": 0.1, "index": 0.28, "middle": 0.28, "ring": 0.28, "pinky": 0.28}
 _CLAW.update({"spread": 0.9, "thumb_out": 0.8, "thumb_over": 0.5})
 _RELAXED = {"thumb": 0.35, "index": 0.3, "middle": 0.38, "ring": 0.42, "pinky": 0.45}
 _RELAXED.update({"spread": 0.2, "thumb_out": 0.6, "thumb_over": 0.4})
@@ -121,7 +121,8 @@ def _in_depth(shape: Values, direction: float, turned: Values) -> Callable[..., 
 def _rolling(direction: float) -> Callable[..., Any]:
     def motion(u: np.ndarray, variation: Variation) -> np.ndarray:
         turns = 1.6 + 0.5 * variation["cycles"]
-        angle = variation["phase"] + 2.0 * np.pi * turns * u
+        # From the bottom of the circle, give or take.
+        angle = 0.25 * (variation["phase"] - np.pi) - np.pi / 2 + 2.0 * np.pi * turns * u
         reach = variation["reach"]
         values = {
             "y": 0.19 * reach * np.sin(angle),
@@ -129,7 +130,8 @@ def _rolling(direction: float) -> Callable[..., Any]:
             "grow": np.exp(-0.42 * reach * direction * np.cos(angle)),
             "roll": -1.1,
             "yaw": _BACK - 0.3,
-            "pitch": 0.35 * np.sin(angle),
+            # The fingers lean where the hand goes.
+            "pitch": 0.6 * direction * np.sin(angle),
         }
         return _pose(u, variation, _RELAXED, values)
 
@@ -216,7 +218,7 @@ def _no_gesture(u: np.ndarray, variation: Variation) -> np.ndarray:
     return resting_pose(len(u), (variation["x"], -0.95))
 
 
-_FULL_CLOSED = {"thumb": 0.35, "index": 0.72, "middle": 0.72, "ring": 0.72, "pinky": 0.72}
+_FULL_CLOSED = {"thumb": 0.4, "index": 0.8, "middle": 0.8, "ring": 0.8, "pinky": 0.8}
 _FULL_CLOSED.update({"thumb_out": 0.55, "thumb_over": 0.9})
 _FULL_OPEN = {"spread": 1.0, "thumb_out": 1.0, "thumb_over": 0.15}
 _CURLED = {"middle": 1.0, "ring": 1.0, "pinky": 1.0}

@@ -10,9 +10,9 @@ import numpy as np
 from clipedge.trainside.data.hand import COLUMN
 
 EVERY_FRAMES = 2  # hints are given for every second frame of a window
-# Change of sign in a mirror image: x, y, size, roll, bend of index and middle, of the other two,
-# and which side of the hand is seen.
-_SIGNS = np.array((-1.0, 1.0, 1.0, -1.0, 1.0, 1.0, 1.0), np.float32)
+# Change of sign in a mirror image: x, y, size, roll, which side is seen, tilt, thumb, and the bend
+# of index, middle and the other two.
+_SIGNS = np.array((-1.0, 1.0, 1.0, -1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0), np.float32)
 _BELOW = -0.6  # lower hands are out of view, and only where they are counts
 
 
@@ -32,9 +32,12 @@ def hand_hints(poses: np.ndarray, left: bool) -> np.ndarray:
             4.0 * np.clip(poses[:, COLUMN["y"]], -0.55, 0.6),
             3.0 * np.log(poses[:, COLUMN["grow"]]),
             np.sin(poses[:, COLUMN["roll"]]),
-            2.0 * fingers[:, :2].mean(axis=1) - 1.0,
-            2.0 * fingers[:, 2:].mean(axis=1) - 1.0,
             np.cos(poses[:, COLUMN["yaw"]]),
+            np.sin(poses[:, COLUMN["pitch"]]),
+            2.0 * poses[:, COLUMN["thumb_out"]] - 1.5,
+            2.0 * fingers[:, 0] - 1.0,
+            2.0 * fingers[:, 1] - 1.0,
+            2.0 * fingers[:, 2:].mean(axis=1) - 1.0,
         ),
         axis=1,
     )

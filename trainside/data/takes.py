@@ -27,6 +27,12 @@ _USUAL_S = {
     "Rolling Hand Forward": 1.25,
     "Shaking Hand": 1.2,
     "Drumming Fingers": 1.25,
+    "Turning Hand Clockwise": 1.25,
+    "Turning Hand Counterclockwise": 1.25,
+    "Zooming In With Full Hand": 1.15,
+    "Zooming In With Two Fingers": 1.15,
+    "Zooming Out With Full Hand": 1.15,
+    "Zooming Out With Two Fingers": 1.15,
     OTHER_THINGS: 1.6,
 }
 
@@ -127,11 +133,10 @@ class Take:
         label = MIRRORED.get(what.label, what.label) if self.look.hand.left else what.label
         progress = np.clip((times_s - what.start_s) / (what.end_s - what.start_s), 0.0, 1.0)
         poses = gesture_poses(label, progress, what.variation)
-        came = _smooth((times_s - what.enter_s) / (what.start_s - what.enter_s))
-        left = _smooth((times_s - what.end_s) / (what.gone_s - what.end_s))
-        poses = poses * came + self._resting(times_s, order) * (1.0 - came)
-        blended: np.ndarray = poses * (1.0 - left) + self._resting(times_s, order + 1) * left
-        return blended
+        came = (times_s - what.enter_s) / (what.start_s - what.enter_s)
+        left = (times_s - what.end_s) / (what.gone_s - what.end_s)
+        poses = _blend(self._resting(times_s, order), poses, came, came * 2.0)
+        return _blend(poses, self._resting(times_s, order + 1), left, left * 2.0 - 1.0)
 
     def pictures(self, times_s: np.ndarray, height: int, width: int) -> Iterator[np.ndarray]:
         """Yield the picture at each of ``times_s``: (height, width, 3) uint8, RGB."""
@@ -146,6 +151,21 @@ class Take:
     def render(self, times_s: np.ndarray, height: int, width: int) -> np.ndarray:
         """Return the pictures at ``times_s``: (T, height, width, 3) uint8, RGB."""
         return np.stack(list(self.pictures(times_s, height, width)))
+
+
+def _blend(
+    before: np.ndarray, after: np.ndarray, moved: np.ndarray, shaped: np.ndarray
+) -> np.ndarray:
+    """Go from one pose to another: the place as ``moved`` says, all else as ``shaped`` says.
+
+    The hand takes the shape of its gesture while it is low and mostly out of view, and drops it
+    there: otherwise the way from the rest to a gesture looks like the opposite gesture.
+    """
+    part = np.repeat(_smooth(shaped), before.shape[1], axis=1)
+    place = [COLUMN["x"], COLUMN["y"]]
+    part[:, place] = _smooth(moved)
+    blended: np.ndarray = before + part * (after - before)
+    return blended
 
 
 def _smooth(part: np.ndarray) -> np.ndarray:
