@@ -87,30 +87,37 @@ $(BOARD_READY): constraints-board.txt
 
 # --- The demo -------------------------------------------------------------------------------------
 
-DEMO_MODEL := demo/shufflenetv2_0.5x_synthetic
+# A small network on small clips: it learns in a few minutes on two CPU cores.
+DEMO_TRAINING := --model shufflenetv1 --width 0.5 --size 48 --dropout 0
+DEMO_MODEL := demo/shufflenetv1_0.5x_synthetic
 
 # The user's own commands, as a user types them: make prints each before it runs.
 .PHONY: demo
 demo: $(READY) ## train a small model, export, benchmark and use it (a few minutes on a CPU)
 	@mkdir -p demo
 	@printf '\n[1/5] Train a small model on generated gestures\n'
-	$(BIN)/train-clips fit --model shufflenetv2 --width 0.5 --data synthetic --output $(DEMO_MODEL).pt
+	$(BIN)/train-clips fit $(DEMO_TRAINING) --data synthetic --output $(DEMO_MODEL).pt
 	@printf '\n[2/5] Export it to ONNX and compare with PyTorch\n'
 	$(BIN)/export-engine --checkpoint $(DEMO_MODEL).pt --no-engine --output demo
 	@printf '\n[3/5] Measure clips per second\n'
-	$(BIN)/jetson-bench $(DEMO_MODEL).onnx --batch 8 --json demo/bench.json
+	$(BIN)/jetson-bench $(DEMO_MODEL).onnx --batch 8 --duration 5 --json demo/bench.json
 	@printf '\n[4/5] Make a video of gestures in a row, with known times\n'
-	$(BIN)/python -m clipedge.trainside.data.synthetic --output demo/gestures.mp4
-	@printf '\n[5/5] Recognise them\n'
+	$(BIN)/python -m clipedge.trainside.data.synthetic --gestures 12 --output demo/gestures.mp4
+	@printf '\n[5/5] Recognise them, and compare with what is true\n'
 	$(BIN)/gesture-demo --model $(DEMO_MODEL).onnx --source demo/gestures.mp4 \
-		--truth demo/gestures.truth.jsonl --events demo/events.jsonl
-	@printf '\n%s\n' "Files:"
-	@find demo -maxdepth 1 -type f | sort | sed 's/^/  /'
-	@printf '%s\n' "Next:" \
-		"  a real camera     $(BIN)/gesture-demo --model $(DEMO_MODEL).onnx --source 0" \
-		"  real weights      $(BIN)/train-clips import FILE.pth --model shufflenetv1 --width 2.0 \\" \
-		"                        --dataset jester --output shufflenetv1_2.0x.pt" \
-		"This model has seen generated hands only; train on Jester or import weights for real ones."
+		--truth demo/gestures.truth.jsonl --events demo/events.jsonl --record demo/recognised.mp4
+	@printf '\n%s\n' "Here is what was made:" \
+		"  $(DEMO_MODEL).pt     the trained weights" \
+		"  $(DEMO_MODEL).onnx   the model for the board; its .spec.json and .parity.json beside" \
+		"  demo/bench.json         the measurement with its conditions" \
+		"  demo/gestures.mp4       the generated video; its true times in gestures.truth.jsonl" \
+		"  demo/events.jsonl       what was recognised" \
+		"  demo/recognised.mp4     the video with the scores drawn on it: look at this one" \
+		"" "What next (the commands are in $(BIN)):" \
+		"  a camera       gesture-demo --model $(DEMO_MODEL).onnx --source 0" \
+		"                 This model has seen drawn hands only: it will not know yours." \
+		"  real weights   train-clips import FILE.pth --model shufflenetv1 --width 2.0 --dataset jester" \
+		"  own gestures   train-clips fit --model shufflenetv1 --width 0.5 --data FOLDER_OF_CLASSES"
 
 # --- Checks ---------------------------------------------------------------------------------------
 
