@@ -106,7 +106,7 @@ demo: $(READY) ## train a small model, export, benchmark and use it (a few minut
 	@printf '\n[5/5] Recognise them, and compare with what is true\n'
 	$(BIN)/gesture-demo --model $(DEMO_MODEL).onnx --source demo/gestures.mp4 \
 		--truth demo/gestures.truth.jsonl --events demo/events.jsonl --record demo/recognised.mp4
-	@printf '\n%s\n' "Here is what was made:" \
+	@printf '%s\n' "" "Here is what was made:" \
 		"  $(DEMO_MODEL).pt     the trained weights" \
 		"  $(DEMO_MODEL).onnx   the model for the board; its .spec.json and .parity.json beside" \
 		"  demo/bench.json         the measurement with its conditions" \

@@ -51,10 +51,10 @@ class Annotator:
         panel[:] = panel // 3  # darken, so that the text is legible on any picture
         for row, index in enumerate(best):
             top = height - line * (self._top - row) - 3
-            right = int(width * 0.35 * float(scores[index]))
+            right = int(width * 0.25 * float(scores[index]))
             self._cv2.rectangle(picture, (4, top + 2), (4 + right, top + line - 2), BAR, -1)
-            text = f"{self._labels[index]}  {float(scores[index]):.2f}"
-            self._text(picture, text, (int(width * 0.38), top + line - 4), line / 30.0, WHITE)
+            text = f"{float(scores[index]):.2f}  {self._labels[index]}"
+            self._text(picture, text, (int(width * 0.28), top + line - 4), line / 30.0, WHITE)
 
     def _draw_event(self, picture: np.ndarray, label: str) -> None:
         line = max(picture.shape[0] // 10, 20)
