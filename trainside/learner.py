@@ -26,12 +26,15 @@ class Batch(NamedTuple):
     """What one step learns from.
 
     Attributes:
-        frames: (N, 3, T, H, W) float32, normalised.
+        frames: (N, 3, T, H, W) uint8, in the order of colours that the model takes.
+        scale, shift: (N, 3, 1, 1, 1) float32: the model takes ``frames * scale + shift``.
         targets: (N,) int64.
         hints: (N, K) float32; K may be 0.
     """
 
     frames: Tensor
+    scale: Tensor
+    shift: Tensor
     targets: Tensor
     hints: Tensor
 
@@ -127,7 +130,9 @@ def _learn(replica: _Replica, batch: Batch, count: int) -> tuple[float, float]:
     """Add the gradients of a part of ``count`` clips; return its share of loss and part right."""
     torch.set_num_threads(1)
     share = len(batch.targets) / count
-    logits = replica.model(batch.frames)
+    # Here and not where the batch is made, so that the cores share this work too.
+    clips = batch.frames.contiguous(memory_format=torch.channels_last_3d).float()
+    logits = replica.model(clips.mul_(batch.scale).add_(batch.shift))
     loss = nn.functional.cross_entropy(logits, batch.targets, label_smoothing=LABEL_SMOOTHING)
     total = loss
     if replica.hints is not None:

@@ -137,6 +137,8 @@ class _Batches:
 
     def _make(self, picked: np.ndarray) -> Batch:
         frames, targets = self._windows.frames[picked], self._windows.targets[picked]
+        if self._spec.channel_order == "BGR":
+            frames = np.ascontiguousarray(frames[:, ::-1])
         hints = self._windows.hints[picked]
         if self._mirrored is not None:
             flip = self._rng.uniform(size=len(picked)) < 0.5
@@ -144,12 +146,17 @@ class _Batches:
             targets[flip] = self._mirrored[targets[flip]]
             if hints.size:
                 hints[flip] = mirrored_hints(hints[flip])
-        shape = (len(picked), 3, 1, 1, 1)
-        clips = torch.from_numpy(frames).float()
-        clips *= torch.from_numpy(self._rng.uniform(*GAIN, shape).astype(np.float32))
-        clips += torch.from_numpy(self._rng.uniform(-OFFSET, OFFSET, shape).astype(np.float32))
-        clips = normalise(clips, self._spec)
-        return Batch(clips, torch.from_numpy(targets), torch.from_numpy(hints))
+        gain = self._rng.uniform(*GAIN, (len(picked), 3, 1, 1, 1))
+        offset = self._rng.uniform(-OFFSET, OFFSET, (len(picked), 3, 1, 1, 1))
+        # Change of colour and normalisation in one: (pixel * gain + offset - mean) / std.
+        mean, std = (np.reshape(one, (3, 1, 1, 1)) for one in (self._spec.mean, self._spec.std))
+        return Batch(
+            torch.from_numpy(frames),
+            torch.from_numpy((gain / std).astype(np.float32)),
+            torch.from_numpy(((offset - mean) / std).astype(np.float32)),
+            torch.from_numpy(targets),
+            torch.from_numpy(hints),
+        )
 
 
 def _mirrored_targets(
