@@ -102,7 +102,7 @@ demo: $(READY) ## train a small model, export, benchmark and use it (a few minut
 	@printf '\n[3/5] Measure clips per second\n'
 	$(BIN)/jetson-bench $(DEMO_MODEL).onnx --batch 8 --duration 5 --json demo/bench.json
 	@printf '\n[4/5] Make a video of gestures in a row, with known times\n'
-	$(BIN)/python -m clipedge.trainside.data.synthetic --gestures 12 --output demo/gestures.mp4
+	$(BIN)/python -m clipedge.trainside.data.synthetic --gestures 12 --seed 1 --output demo/gestures.mp4
 	@printf '\n[5/5] Recognise them, and compare with what is true\n'
 	$(BIN)/gesture-demo --model $(DEMO_MODEL).onnx --source demo/gestures.mp4 \
 		--truth demo/gestures.truth.jsonl --events demo/events.jsonl --record demo/recognised.mp4
