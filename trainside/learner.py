@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from clipedge.trainside.head_start import HintHead
 from clipedge.trainside.models import ClipModel
 
-LABEL_SMOOTHING = 0.03
 WEIGHT_DECAY = 0.02
 HINT_WEIGHT = 4.0  # of the hints' loss beside that of the labels
 
@@ -133,7 +132,7 @@ def _learn(replica: _Replica, batch: Batch, count: int) -> tuple[float, float]:
     # Here and not where the batch is made, so that the cores share this work too.
     clips = batch.frames.contiguous(memory_format=torch.channels_last_3d).float()
     logits = replica.model(clips.mul_(batch.scale).add_(batch.shift))
-    loss = nn.functional.cross_entropy(logits, batch.targets, label_smoothing=LABEL_SMOOTHING)
+    loss = nn.functional.cross_entropy(logits, batch.targets)
     total = loss
     if replica.hints is not None:
         total = loss + HINT_WEIGHT * replica.hints.loss(batch.hints)
