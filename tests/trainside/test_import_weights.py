@@ -191,5 +191,5 @@ def test_an_interrupt_at_any_moment_leaves_no_file(moment, released, tmp_path, c
 
     monkeypatch.setattr(moment, interrupt)
     said = refused([path, "--dataset", "jester"], capsys, 1)
-    assert said == "train-clips: interrupted; no unfinished file was left.\n"
+    assert said == "train-clips: interrupted; no file is left half-written.\n"
     assert [file for file in tmp_path.rglob("*") if file.is_file()] == [path]
