@@ -1,6 +1,6 @@
 """How much a Runner adds to its backend: python -m clipedge.benchmarks.overhead FILE.
 
-The Runner checks shape, dtype and the range of every pixel before each inference. Here its
+The Runner checks shape, dtype and the range of a sample of pixels before each inference. Here its
 ``infer`` and the backend's own call are timed in turns on one loaded model, so that whatever else
 the machine does meets both alike.
 """
