@@ -190,3 +190,4 @@ def _report(
     else:
         print(f"validation: {accuracy.summary()}")  # noqa: T201
     print(f"checkpoint: {output}")  # noqa: T201
+    print(f"next: export-engine --checkpoint {output}")  # noqa: T201
