@@ -65,7 +65,12 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
     add("--stride", type=positive_int, default=2, help="frames from one of a clip to the next")
     add("--frame-rate", type=positive_float, default=12.0, help="that --stride counts in, Hz")
     add("--clips", type=positive_int, default=4050, help="of the generated training set")
-    add("--seed", type=int, default=0, help="of weights, order and generated clips")
+    add(
+        "--seed",
+        type=int,
+        default=0,
+        help="of weights, order and clips; with dropout it repeats on one thread only",
+    )
     _add_threads(parser)
 
 

@@ -19,7 +19,7 @@ from clipedge.trainside.data.folder import FolderClips, Part
 from clipedge.trainside.data.gestures import LABELS
 from clipedge.trainside.data.synthetic import DATASET, SyntheticClips
 from clipedge.trainside.data.windows import Windows, WindowSource, load_windows
-from clipedge.trainside.fit import require_windows
+from clipedge.trainside.fit import require_windows, warn_of_problems
 from clipedge.trainside.training import score_windows
 
 
@@ -30,6 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     source, described = _open_data(arguments, spec, extra)
     windows = load_windows(source, spec, arguments.threads, "clips")
     require_windows(windows, "clips")
+    warn_of_problems(windows)
     windows = _with_labels_of(spec, windows)
     accuracy = measure(score_windows(model, windows, spec, arguments.batch), windows)
     if arguments.json:

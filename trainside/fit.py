@@ -1,15 +1,17 @@
 """train-clips fit: data set -> trained checkpoint, with its accuracy on what it has not seen."""
 
 import argparse
+import logging
 import os
 import pathlib
+import shlex
 
 import torch
 
 from clipedge.jetson.command_line import DONE
 from clipedge.jetson.errors import ClipedgeError, UsageError
 from clipedge.jetson.files import make_folder
-from clipedge.jetson.spec import ClipSpec
+from clipedge.jetson.spec import RANDOM_WEIGHTS, ClipSpec
 from clipedge.trainside.accuracy import Accuracy, measure
 from clipedge.trainside.checkpoint import save_checkpoint
 from clipedge.trainside.data.folder import FolderClips
@@ -18,6 +20,8 @@ from clipedge.trainside.data.synthetic import DATASET, SyntheticClips
 from clipedge.trainside.data.windows import Windows, WindowSource, load_windows
 from clipedge.trainside.models import ClipModel, create_model
 from clipedge.trainside.training import Recipe, Training, score_windows, set_layout, train
+
+log = logging.getLogger(__name__)
 
 STD_RGB = (58.4, 57.1, 57.4)  # ImageNet's 0.229, 0.224, 0.225 of 255; it sets the scale only
 VALIDATION_CLIPS = 540  # generated; 20 for each of 27 classes
@@ -45,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         threads=arguments.threads,
         minutes=arguments.minutes,
-        mirrored=MIRRORED if dataset == DATASET else None,
+        mirrored=MIRRORED if arguments.data == DATASET else None,
     )
     done = train(model, windows, spec, recipe)
     del windows
@@ -75,6 +79,8 @@ def _open_data(arguments: argparse.Namespace) -> tuple[WindowSource, WindowSourc
         )
     training_set = FolderClips(arguments.data, "training")
     name = pathlib.Path(arguments.data).resolve().name
+    if name in (DATASET, RANDOM_WEIGHTS):
+        name += "_folder"  # these names say something else
     return training_set, FolderClips(arguments.data, "validation"), name
 
 
@@ -126,24 +132,28 @@ def _load(
 ) -> Windows:
     windows = load_windows(source, spec, arguments.threads, what)
     require_windows(windows, what)
+    warn_of_problems(windows)
     if len(windows) < 2:
         raise ClipedgeError(f"{arguments.data} gives 1 clip for training; at least 2 are needed.")
     return windows
 
 
 def require_windows(windows: Windows, what: str) -> None:
-    """Say on stderr which files were left out; raise ClipedgeError where none is left."""
-    import logging
+    """Raise ClipedgeError where no file gave a window."""
+    if len(windows) == 0:
+        count = len(windows.problems)
+        reason = f"{windows.problems[0]} ({count} such files)" if count else "no videos for it."
+        raise ClipedgeError(f"There are no {what}: {reason}")
 
+
+def warn_of_problems(windows: Windows) -> None:
+    """Say on stderr which files were left out and why."""
+    if not windows.problems:
+        return
     shown = windows.problems[:MISSING_SHOWN]
     more = len(windows.problems) - len(shown)
-    tail = f"\n... and {more} more" if more else ""
-    if len(windows) == 0:
-        reason = "\n".join(shown) + tail if shown else "the data set has no videos for it."
-        raise ClipedgeError(f"There are no {what}: {reason}")
-    if shown:
-        message = f"{len(windows.problems)} files were left out:\n" + "\n".join(shown) + tail
-        logging.getLogger(__name__).warning(message)
+    lines = [f"{len(windows.problems)} files were left out:", *shown]
+    log.warning("\n".join([*lines, f"... and {more} more"] if more else lines))
 
 
 def _validate(
@@ -153,6 +163,7 @@ def _validate(
     if source.jobs == 0:
         return None
     windows = load_windows(source, spec, arguments.threads, "validation clips")
+    warn_of_problems(windows)
     if len(windows) == 0:
         return None
     return measure(score_windows(model, windows, spec, arguments.batch), windows)
@@ -190,4 +201,4 @@ def _report(
     else:
         print(f"validation: {accuracy.summary()}")  # noqa: T201
     print(f"checkpoint: {output}")  # noqa: T201
-    print(f"next: export-engine --checkpoint {output}")  # noqa: T201
+    print(f"next: export-engine --checkpoint {shlex.quote(str(output))}")  # noqa: T201

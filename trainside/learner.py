@@ -18,6 +18,7 @@ from clipedge.trainside.head_start import HintHead
 from clipedge.trainside.models import ClipModel
 
 WEIGHT_DECAY = 0.02
+LEAST_PART = 8  # clips that a core takes of a batch at least
 HINT_WEIGHT = 4.0  # of the hints' loss beside that of the labels
 
 
@@ -48,6 +49,7 @@ class Learner:
 
     def __init__(self, replicas: list[_Replica], pool: ThreadPoolExecutor) -> None:
         self._replicas = replicas
+        self._used = 1  # replicas that a batch was large enough for
         self._pool = pool
         self._modules = [_modules(replica) for replica in replicas]
         self._optimizer = torch.optim.AdamW(_groups(self._modules[0]))
@@ -57,8 +59,9 @@ class Learner:
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
         count = len(batch.targets)
-        # A part of one clip would leave batch normalisation nothing to average.
-        parts = max(1, min(len(self._replicas), count // 2))
+        # Batch normalisation averages over a part; over few clips it averages too little.
+        parts = max(1, min(len(self._replicas), count // LEAST_PART))
+        self._used = max(self._used, parts)
         pieces = zip(*(torch.tensor_split(one, parts) for one in batch), strict=True)
         work = [
             self._pool.submit(_learn, replica, Batch(*piece), count)
@@ -78,7 +81,7 @@ class Learner:
 
     def average_statistics(self) -> None:
         """Give the model the mean of what the replicas' batch normalisation saw."""
-        buffers = [list(modules.buffers()) for modules in self._modules]
+        buffers = [list(modules.buffers()) for modules in self._modules[: self._used]]
         for first, *others in zip(*buffers, strict=True):
             if first.is_floating_point():
                 for other in others:

@@ -56,6 +56,27 @@ def test_training_learns_what_it_is_shown(windows):
     assert (scores.argmax(1) == windows.targets).mean() > 0.9
 
 
+def test_more_cores_than_a_batch_can_feed_do_no_harm(windows):
+    """Batch normalisation must not average over crumbs, nor over replicas that never ran."""
+    models = [fresh_model() for _ in range(2)]
+    for model, threads in zip(models, (2, 16), strict=True):
+        train(model, windows, SPEC, recipe(epochs=2, threads=threads))
+    few, many = (model.state_dict() for model in models)
+    assert all(torch.equal(few[name], many[name]) for name in few)
+
+
+def test_a_folder_called_synthetic_is_not_taken_for_generated(tmp_path, write_video, grey_ramp):
+    for name in ("wave", "left"):
+        for number in range(3):
+            write_video(tmp_path / "synthetic" / name / f"{number}.avi", grey_ramp(60), 12.0)
+    output = tmp_path / "m.pt"
+    arguments = ["--data", str(tmp_path / "synthetic"), "--epochs", "1", "--batch", "2"]
+    assert main(["fit", *TINY, "--frames", "8", *arguments, "--output", str(output)]) == 0
+    spec = load_checkpoint(output).spec
+    assert spec.labels == ("left", "wave")
+    assert spec.dataset == "synthetic_folder"
+
+
 def test_the_same_seed_gives_the_same_weights(windows):
     models = [fresh_model() for _ in range(3)]
     for model, seed in zip(models, (1, 1, 2), strict=True):

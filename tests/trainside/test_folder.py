@@ -1,9 +1,15 @@
 """A folder of classes: which frames make a window, what damaged files do, who validates."""
 
+import os
+import shutil
+
 import numpy as np
 import pytest
 
+from clipedge.jetson.camera import open_source
+from clipedge.jetson.clip_buffer import ClipBuffer
 from clipedge.jetson.errors import ClipedgeError, UsageError
+from clipedge.jetson.preprocess import Preprocessor
 from clipedge.jetson.spec import ClipSpec
 from clipedge.trainside.data.folder import FolderClips, read_on_grid
 from clipedge.trainside.data.windows import load_windows
@@ -18,6 +24,51 @@ def test_frames_are_chosen_by_time_whatever_the_rate(tmp_path, rate_hz, write_vi
     numbers = np.rint(np.arange(len(levels)) * rate_hz / 6)
     np.testing.assert_allclose(levels, numbers * 4, atol=3)
     assert len(levels) == pytest.approx(60 / rate_hz * 6, abs=1)
+
+
+@pytest.mark.parametrize("rate_hz", [10.0, 25.0, 30.0])
+def test_training_sees_the_frames_that_the_live_path_sees(
+    tmp_path, rate_hz, write_video, grey_ramp
+):
+    video = write_video(tmp_path / "v.avi", grey_ramp(60), rate_hz)
+    preprocess, buffer = Preprocessor(SPEC), ClipBuffer(SPEC)
+    grid = read_on_grid(video, SPEC)
+    with open_source(str(video), SPEC.frame_rate_hz) as source:
+        for frame in source:
+            buffer.push(preprocess(frame.image), frame.timestamp_s)
+            steps = frame.timestamp_s / SPEC.spacing_s
+            if buffer.ready and abs(steps - round(steps)) < 1e-3:  # at a time of the grid
+                live = buffer.clip()[0].transpose(1, 0, 2, 3)
+                last = round(steps) + 1
+                np.testing.assert_allclose(grid[last - 4 : last], live, atol=4.5)
+
+
+def test_frames_are_read_in_the_order_of_their_numbers(tmp_path, write_video):
+    import cv2
+
+    folder = tmp_path / "v"
+    folder.mkdir()
+    for number in range(1, 13):
+        cv2.imwrite(str(folder / f"{number}.png"), np.full((16, 16, 3), number * 10, np.uint8))
+    levels = read_on_grid(folder, SPEC).mean(axis=(1, 2, 3))
+    assert (np.diff(levels) > 0).all()
+
+
+def test_hidden_folders_are_no_classes(tmp_path, write_video, grey_ramp):
+    for name in (".cache", "wave", "swipe"):
+        write_video(tmp_path / name / "v.avi", grey_ramp(10), 12.0)
+    assert FolderClips(tmp_path).labels == ("swipe", "wave")
+
+
+def test_a_name_that_is_not_utf8_is_refused_before_any_worker_starts(
+    tmp_path, write_video, grey_ramp
+):
+    video = write_video(tmp_path / "v.avi", grey_ramp(10), 12.0)
+    folder = os.fsdecode(os.fsencode(str(tmp_path)) + b"/data/caf\xe9")
+    os.makedirs(folder)
+    shutil.copy(video, os.path.join(folder, "v.avi"))
+    with pytest.raises(UsageError, match="cannot be read as UTF-8"):
+        FolderClips(tmp_path / "data")
 
 
 def test_a_slow_video_repeats_its_nearest_frame(tmp_path, write_video, grey_ramp):
@@ -104,7 +155,7 @@ def test_no_folder_is_an_error(tmp_path):
 
 def test_a_file_of_nonsense_says_so(tmp_path):
     (tmp_path / "v.mp4").write_bytes(b"\0" * 1000)
-    with pytest.raises(ClipedgeError, match="not one frame"):
+    with pytest.raises(ClipedgeError, match="not a video"):
         read_on_grid(tmp_path / "v.mp4", SPEC)
 
 

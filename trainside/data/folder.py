@@ -6,19 +6,18 @@ A folder of frames is taken to have the ClipSpec's frame rate, as Jester's has.
 """
 
 import pathlib
-from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
 
+from clipedge.jetson.camera import IMAGE_SUFFIXES, Frame, FrameFolder, Source, VideoFile
 from clipedge.jetson.errors import ClipedgeError, UsageError
-from clipedge.jetson.files import PathLike
+from clipedge.jetson.files import PathLike, plain_path
 from clipedge.jetson.preprocess import Preprocessor
 from clipedge.jetson.spec import ClipSpec
 from clipedge.trainside.data.windows import Batch
 
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".mpeg", ".webm")
-IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png")
 VALIDATION_EVERY = 5  # of a class's files, in the order of their names
 
 Part = Literal["all", "training", "validation"]
@@ -80,53 +79,43 @@ def read_on_grid(path: pathlib.Path, spec: ClipSpec) -> np.ndarray:
         (K, 3, size, size) uint8, RGB, K >= 1.
 
     Raises:
-        ClipedgeError: not one frame could be decoded.
+        ClipedgeError: the video, or a picture of the folder, cannot be decoded.
     """
-    images = _images_of_folder(path, spec) if path.is_dir() else _images_of_video(path)
     preprocess = Preprocessor(spec)
     kept: list[np.ndarray] = []
-    for number, rate_hz, image in images:
-        # Where the video is slower than the grid, one frame is the nearest to several times.
-        while round(len(kept) * spec.spacing_s * rate_hz) == number:
-            kept.append(np.rint(preprocess(image)).astype(np.uint8))
-    if not kept:
-        raise ClipedgeError(f"{path}: not one frame could be decoded; it is damaged or no video.")
+    seen: Frame | None = None
+    start_s = gap_s = 0.0
+    with _open(path, spec) as source:
+        for frame in source:
+            if seen is None:
+                start_s = frame.timestamp_s
+            else:
+                gap_s = frame.timestamp_s - seen.timestamp_s
+                _keep(kept, seen, seen.timestamp_s + gap_s / 2 - start_s, preprocess, spec)
+            seen = frame
+    if seen is not None:
+        _keep(kept, seen, seen.timestamp_s + gap_s / 2 - start_s, preprocess, spec)
     return np.stack(kept)
 
 
-def _images_of_video(path: pathlib.Path) -> Iterator[tuple[int, float, np.ndarray]]:
-    """Yield number, rate of the video, and image (H, W, 3) uint8, RGB."""
-    import cv2
-
-    capture = cv2.VideoCapture(str(path))
-    try:
-        rate_hz = float(capture.get(cv2.CAP_PROP_FPS))
-        if not 0.1 < rate_hz < 1000.0:  # NaN, 0 and nonsense of damaged headers
-            rate_hz = 25.0
-        number = 0
-        while capture.isOpened():
-            decoded, image = capture.read()
-            if not decoded:
-                return
-            yield number, rate_hz, cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-            number += 1
-    finally:
-        capture.release()
+def _open(path: pathlib.Path, spec: ClipSpec) -> Source:
+    """Open a video as the live path does, which gives the same frames and time stamps."""
+    return FrameFolder(path, spec.frame_rate_hz) if path.is_dir() else VideoFile(path)
 
 
-def _images_of_folder(
-    path: pathlib.Path, spec: ClipSpec
-) -> Iterator[tuple[int, float, np.ndarray]]:
-    import cv2
+def _keep(
+    kept: list[np.ndarray], frame: Frame, until_s: float, preprocess: Preprocessor, spec: ClipSpec
+) -> None:
+    """Append the frame for every time of the grid before ``until_s``: it is the nearest there.
 
-    number = 0
-    for file in sorted(path.iterdir()):
-        if file.suffix.lower() not in IMAGE_SUFFIXES:
-            continue
-        image = cv2.imread(str(file), cv2.IMREAD_COLOR)
-        if image is not None:
-            yield number, spec.frame_rate_hz, cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-            number += 1
+    Where the video is slower than the grid, one frame is the nearest to several times.
+    """
+    image: np.ndarray | None = None
+    # The first frame is always kept, also of a video with a single one.
+    while not kept or len(kept) * spec.spacing_s < until_s:
+        if image is None:
+            image = np.rint(preprocess(frame.image)).astype(np.uint8)
+        kept.append(image)
 
 
 def _list_classes(root: pathlib.Path) -> dict[str, list[pathlib.Path]]:
@@ -134,7 +123,11 @@ def _list_classes(root: pathlib.Path) -> dict[str, list[pathlib.Path]]:
         raise UsageError(f"{root}: there is no such folder; expected one that holds classes.")
     found = {}
     for folder in sorted(entry for entry in root.iterdir() if entry.is_dir()):
+        if folder.name.startswith("."):  # .cache, .ipynb_checkpoints
+            continue
         videos = sorted(entry for entry in folder.iterdir() if _is_video(entry))
+        for video in videos:
+            plain_path(video)
         if videos:
             found[folder.name] = videos
     if len(found) < 2:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from clipedge.jetson.errors import ClipedgeError
+from clipedge.jetson.errors import ClipedgeError, UsageError
 from clipedge.jetson.files import PathLike, whole_file, write_whole
 from clipedge.jetson.truth import TrueGesture
 from clipedge.trainside.data.gestures import BACKGROUND_LABELS, LABELS
@@ -85,7 +85,9 @@ def write_stream(stream: Stream, video: PathLike, frame_rate_hz: float) -> pathl
     """
     import cv2
 
-    first = next(stream.frames)
+    first = next(stream.frames, None)
+    if first is None:
+        raise UsageError(f"At {frame_rate_hz:g} frames a second the video has none; choose more.")
     size = (first.shape[1], first.shape[0])
     code = cv2.VideoWriter.fourcc(*"mp4v")
     with whole_file(video) as temporary:

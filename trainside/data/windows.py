@@ -2,6 +2,7 @@
 
 import multiprocessing
 import signal
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -88,10 +89,9 @@ def load_windows(source: WindowSource, spec: ClipSpec, workers: int, what: str) 
     problems = []
     try:
         with _pool(workers) as pool:
-            futures = _submit(pool, source, spec)
-            progress = tqdm(futures, desc=what, unit="job", dynamic_ncols=True, leave=True)
-            for future in progress:
-                batch = future.result()
+            futures = deque(_submit(pool, source, spec))
+            for _ in tqdm(range(len(futures)), desc=what, unit="job", dynamic_ncols=True):
+                batch = futures.popleft().result()  # and let go of it: it is large
                 store.add(batch)
                 if batch.problem:
                     problems.append(batch.problem)
@@ -122,7 +122,7 @@ class _Store:
             self._frames = grown
         self._frames[self.count : end] = batch.frames
         if end > self.count:
-            self._numbers.append(batch._replace(frames=batch.frames[:0]))
+            self._numbers.append(batch._replace(frames=np.empty(0, np.uint8)))
         self.count = end
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
