@@ -117,7 +117,7 @@ demo: $(READY) ## train a small model, export, benchmark and use it (a few minut
 		"  a camera       gesture-demo --model $(DEMO_MODEL).onnx --source 0" \
 		"                 This model has seen drawn hands only: it will not know yours." \
 		"  real weights   train-clips import FILE.pth --model shufflenetv1 --width 2.0 --dataset jester" \
-		"  own gestures   train-clips fit --model shufflenetv1 --width 0.5 --data FOLDER_OF_CLASSES"
+		"  own gestures   train-clips fit $(DEMO_TRAINING) --data FOLDER_OF_CLASSES"
 
 # --- Checks ---------------------------------------------------------------------------------------
 

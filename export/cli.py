@@ -76,15 +76,14 @@ def _export(arguments: argparse.Namespace) -> int:
     else:
         _show(result.to_dict())
     if not arguments.no_engine:
-        log.info(
-            "No TensorRT engine was built: this version of clipedge writes ONNX. --no-engine "
-            "silences this line."
-        )
+        log.info("This version of clipedge writes ONNX only; TensorRT engines are to come.")
     return DONE
 
 
 def _refuse_contradictions(arguments: argparse.Namespace) -> None:
-    if (arguments.model is None) == (arguments.checkpoint is None):
+    if arguments.model is not None and arguments.checkpoint is not None:
+        raise UsageError("--model and --checkpoint were both given; a checkpoint knows its model.")
+    if arguments.model is None and arguments.checkpoint is None:
         raise UsageError(
             "give either --model NAME (random weights) or --checkpoint FILE (trained weights)."
         )

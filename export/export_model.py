@@ -107,6 +107,8 @@ def _export(
         (folder / (spec.file_stem + SPEC_SUFFIX), spec.to_json()),
         (folder / (spec.file_stem + PARITY_SUFFIX), json.dumps(report, indent=2) + "\n"),
     )
+    if contents[0][0].exists():
+        log.warning("replacing %s", contents[0][0])
     write_set(contents)
     return ExportResult(spec, tuple(path for path, _ in contents), parity, sha256)
 
@@ -120,6 +122,7 @@ def _require_packages() -> None:
             missing.append(package)
     if missing:
         raise ClipedgeError(
-            "Exporting needs {}: pip install 'clipedge[export]' on a workstation with "
-            "Python 3.10 or newer.".format(" and ".join(missing))
+            "Exporting needs {}: pip install {} on a workstation with Python 3.10 or newer.".format(
+                " and ".join(missing), " ".join(missing)
+            )
         )

@@ -207,7 +207,7 @@ def quiet_cv2() -> Any:
     except ImportError as error:
         raise SourceError(
             f"Reading frames needs OpenCV, which does not load ({error}): pip install "
-            "'clipedge[live]' (JetPack brings its own)."
+            "opencv-python-headless (JetPack brings its own)."
         ) from None
     return cv2
 

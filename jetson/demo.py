@@ -39,6 +39,9 @@ def run(arguments: argparse.Namespace) -> int:
         source = stack.enter_context(open_source(arguments.source, rate_hz))
         events_out = stack.enter_context(_events_file(arguments.events))
         recorder = stack.enter_context(_recorder(arguments.record, spec.labels))
+        unknown = sorted({one.label for one in truth or ()} - set(spec.labels))
+        if unknown:
+            log.warning("The model has no label '%s', which --truth names.", "', '".join(unknown))
         recogniser = Recogniser(spec.labels, threshold=arguments.threshold)
         summary = Summary()
         try:

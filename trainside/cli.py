@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from clipedge.jetson.command_line import (
+    WRONG_CALL,
     CommandParser,
     positive_float,
     positive_int,
@@ -136,8 +137,14 @@ def _dispatch(arguments: argparse.Namespace) -> int:
     return status
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: "Sequence[str] | None" = None) -> int:
     """Run the command; return its exit status."""
+    if sys.version_info < (3, 10):  # noqa: UP036  the wheel is the board's too
+        here = ".".join(str(part) for part in sys.version_info[:2])
+        sys.stderr.write(
+            f"train-clips: needs Python 3.10 or newer, a workstation's; {here} is too old.\n"
+        )
+        return WRONG_CALL
     return run_command(build_parser, _dispatch, argv)
 
 

@@ -2,15 +2,15 @@
 
 import argparse
 import logging
-import os
 import pathlib
 import shlex
+import tempfile
 
 import torch
 
 from clipedge.jetson.command_line import DONE
 from clipedge.jetson.errors import ClipedgeError, UsageError
-from clipedge.jetson.files import make_folder
+from clipedge.jetson.files import make_folder, readable_os_error
 from clipedge.jetson.spec import RANDOM_WEIGHTS, ClipSpec
 from clipedge.trainside.accuracy import Accuracy, measure
 from clipedge.trainside.checkpoint import save_checkpoint
@@ -110,8 +110,10 @@ def _check_output(path: str) -> pathlib.Path:
     if output.is_dir():
         raise UsageError(f"{output} is a folder; expected the name of a checkpoint, as model.pt.")
     folder = make_folder(output.parent)
-    if not os.access(folder, os.W_OK):
-        raise ClipedgeError(f"{folder}: permission denied; choose another --output.")
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise readable_os_error(error, output) from None
     return output
 
 

@@ -13,7 +13,12 @@ import torch
 from clipedge.jetson.command_line import DONE, nearest
 from clipedge.jetson.errors import ModelFileError, UsageError
 from clipedge.jetson.spec import ClipSpec, numbered_labels
-from clipedge.trainside.checkpoint import from_efficient3d, load_tensors, save_checkpoint
+from clipedge.trainside.checkpoint import (
+    FORMAT,
+    from_efficient3d,
+    load_tensors,
+    save_checkpoint,
+)
 from clipedge.trainside.data.labels import dataset_labels, read_labels
 from clipedge.trainside.models import ClipModel, ModelConfig, create_model
 from clipedge.trainside.released_weights import looks_released
@@ -69,6 +74,11 @@ def released_tensors(path: str) -> Mapping[str, Any]:
         ClipedgeError: it is damaged, its pickle wants more than tensors, or it has no state dict.
     """
     content = load_tensors(path)
+    if isinstance(content, dict) and content.get("format") == FORMAT:
+        raise ModelFileError(
+            f"{path} is a clipedge checkpoint already: use it as it is, "
+            f"export-engine --checkpoint {path}"
+        )
     if not looks_released(content):
         raise ModelFileError(
             f"{path} has no state dict; expected a dict of tensors by name, or one under "

@@ -132,8 +132,10 @@ def _how_to_install(names: List[str]) -> str:
             "openvino is not installed here, and needs Python {}.{} or newer; this is {}.{}. "
             "Choose onnxruntime.".format(*(_OPENVINO_PYTHON + tuple(sys.version_info[:2])))
         )
-    return "{} {} not installed here. Install with: pip install 'clipedge[cpu]'".format(
-        " and ".join(names), "is" if len(names) == 1 else "are"
+    if sys.version_info < _OPENVINO_PYTHON:
+        names = ["onnxruntime"]
+    return "{} {} not installed here. Install with: pip install {}".format(
+        " and ".join(names), "is" if len(names) == 1 else "are", " ".join(names)
     )
 
 

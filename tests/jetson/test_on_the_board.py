@@ -54,3 +54,13 @@ def test_the_installed_command_shows_its_help(command):
     )
     assert shown.returncode == 0, shown.stdout.decode()
     assert command in shown.stdout.decode()
+
+
+@pytest.mark.skipif(not OF_THE_BOARD, reason="the workstation has a Python that is new enough")
+def test_the_training_command_says_that_python_is_too_old():
+    script = Path(sys.executable).parent / "train-clips"
+    shown = subprocess.run(
+        [str(script), "summary"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60
+    )
+    assert shown.returncode == 2
+    assert shown.stdout.decode().startswith("train-clips: needs Python 3.10 or newer")

@@ -3,9 +3,9 @@ import os
 import pytest
 import torch
 
-from clipedge.jetson.spec import ACTIVITYNET_MEAN
+from clipedge.jetson.spec import ACTIVITYNET_MEAN, ClipSpec
 from clipedge.trainside import cli
-from clipedge.trainside.checkpoint import load_checkpoint
+from clipedge.trainside.checkpoint import load_checkpoint, save_checkpoint
 from clipedge.trainside.data.labels import JESTER_LABELS, dataset_labels
 from clipedge.trainside.models import create_model
 
@@ -193,3 +193,13 @@ def test_an_interrupt_at_any_moment_leaves_no_file(moment, released, tmp_path, c
     said = refused([path, "--dataset", "jester"], capsys, 1)
     assert said == "train-clips: interrupted; no file is left half-written.\n"
     assert [file for file in tmp_path.rglob("*") if file.is_file()] == [path]
+
+
+def test_a_checkpoint_of_ours_is_not_imported_as_released(tmp_path, capsys):
+    model = create_model("shufflenetv2", 0.25, num_classes=27).eval()
+    spec = ClipSpec("shufflenetv2", tuple(JESTER_LABELS), 0.25, dataset="synthetic", size=48)
+    save_checkpoint(tmp_path / "own.pt", model, spec)
+    call = ["import", str(tmp_path / "own.pt"), "--dataset", "jester"]
+    assert cli.main([*call, "--output", str(tmp_path / "out.pt")]) == 1
+    assert "is a clipedge checkpoint already" in capsys.readouterr().err
+    assert not (tmp_path / "out.pt").exists()
