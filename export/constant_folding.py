@@ -17,33 +17,34 @@ def fold_constants(model: Any) -> None:
     from onnx import numpy_helper
 
     graph = model.graph
-    known: Dict[str, np.ndarray] = {}
-    for tensor in graph.initializer:
-        known[tensor.name] = numpy_helper.to_array(tensor)
-    original = set(known)
+    weights: Dict[str, Any] = {tensor.name: tensor for tensor in graph.initializer}
+    folded: Dict[str, np.ndarray] = {}
+
+    def constant(name: str) -> np.ndarray:
+        # Converted when asked for: hardly any of a network's weights is.
+        return folded[name] if name in folded else numpy_helper.to_array(weights[name])
+
     kept: List[Any] = []
     for node in graph.node:
-        if all(name in known or not name for name in node.input) and not _is_random(node):
-            known.update(zip(node.output, _evaluate(node, known, model.opset_import)))
+        names = [name for name in node.input if name]
+        if all(name in weights or name in folded for name in names) and not _is_random(node):
+            inputs = {name: constant(name) for name in names}
+            folded.update(zip(node.output, _evaluate(node, inputs, model.opset_import)))
         else:
             kept.append(node)
     used = {name for node in kept for name in node.input} | {out.name for out in graph.output}
     del graph.node[:]
     graph.node.extend(kept)
-    weights = [tensor for tensor in graph.initializer if tensor.name in used]
-    folded = [
-        numpy_helper.from_array(np.asarray(value), name)
-        for name, value in known.items()
-        if name in used and name not in original
-    ]
-    del graph.initializer[:]
-    graph.initializer.extend(weights + folded)
+    for name in set(weights) - used:
+        graph.initializer.remove(weights[name])
+    graph.initializer.extend(
+        numpy_helper.from_array(value, name) for name, value in folded.items() if name in used
+    )
 
 
-def _evaluate(node: Any, known: Dict[str, np.ndarray], opsets: Any) -> List[np.ndarray]:
+def _evaluate(node: Any, inputs: Dict[str, np.ndarray], opsets: Any) -> List[np.ndarray]:
     from onnx.reference import ReferenceEvaluator
 
-    inputs = {name: known[name] for name in node.input if name}
     evaluator = ReferenceEvaluator(node, opsets={one.domain: one.version for one in opsets})
     return [np.asarray(result) for result in evaluator.run(None, inputs)]
 

@@ -67,7 +67,7 @@ def build_onnx(model: "torch.nn.Module", spec: ClipSpec, opset: int = 13) -> byt
             output_names=[OUTPUT_NAME],
             dynamic_axes={INPUT_NAME: {0: BATCH_AXIS}, OUTPUT_NAME: {0: BATCH_AXIS}},
             opset_version=opset,
-            # The newer exporter starts at opset 18 and needs minutes where this one needs seconds.
+            # The newer exporter starts at opset 18, which TensorRT 8.2 does not parse.
             dynamo=False,
         )
     graph = onnx.load_from_string(buffer.getvalue())

@@ -43,15 +43,19 @@ def _add_model(parser: argparse.ArgumentParser, required: bool) -> None:
     parser.add_argument("--width", type=positive_float, help="width multiplier, such as 2.0")
 
 
-def _add_fit(parser: argparse.ArgumentParser) -> None:
-    parser.usage = "%(prog)s --model NAME [--width WIDTH] [--data DIR] [--output CKPT] [options]"
-    _add_model(parser, required=True)
+def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         default="synthetic",
         metavar="DIR",
         help="folder DIR/CLASS/VIDEO, or 'synthetic': generated gestures",
     )
+
+
+def _add_fit(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "%(prog)s --model NAME [--width WIDTH] [--data DIR] [--output CKPT] [options]"
+    _add_model(parser, required=True)
+    _add_data(parser)
     parser.add_argument(
         "--output", metavar="CKPT", help="checkpoint to write, else checkpoints/MODEL_DATA.pt"
     )
@@ -77,12 +81,7 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", metavar="FILE", required=True)
-    parser.add_argument(
-        "--data",
-        default="synthetic",
-        metavar="DIR",
-        help="folder DIR/CLASS/VIDEO, or 'synthetic': generated gestures",
-    )
+    _add_data(parser)
     parser.add_argument(
         "--part",
         choices=("auto", "all", "training", "validation"),
