@@ -1,20 +1,23 @@
-"""Reads the metadata of an ONNX file without the onnx package, which the board need not have.
+"""Reads an ONNX file's metadata and node names without the onnx package, which boards lack.
 
 An ONNX file is one protobuf message, ModelProto. Its fields lie one after another as a tag and a
 value, and values that nest carry their length, so the graph with all its weights is skipped in one
 step and only the few small fields around it are read.
 """
 
+import io
 import os
 import pathlib
-from typing import BinaryIO, Dict, Iterator, Tuple
+from typing import BinaryIO, Dict, Iterator, List, Tuple
 
 from clipedge.jetson.errors import ModelFileError, UsageError
 from clipedge.jetson.files import PathLike, readable_os_error
 
-# Field numbers of ModelProto and StringStringEntryProto in onnx.proto3.
+# Field numbers of ModelProto, StringStringEntryProto, GraphProto and NodeProto in onnx.proto3.
 _GRAPH, _METADATA_PROPS = 7, 14
 _KEY, _VALUE = 1, 2
+_NODE = 1
+_NODE_NAME, _OPERATOR = 3, 4
 
 # Wire types of protobuf's encoding.
 _VARINT, _FIXED_64, _LENGTH_DELIMITED, _FIXED_32 = 0, 1, 2, 5
@@ -52,6 +55,29 @@ def read_onnx_metadata(path: PathLike) -> Dict[str, str]:
         raise ModelFileError(str(readable_os_error(error, path))) from None
 
 
+def read_onnx_nodes(onnx: bytes) -> List[Tuple[str, str]]:
+    """Return (name, operator) of every node, in the file's order; what can be read of it."""
+    file = io.BytesIO(onnx)
+    nodes: List[Tuple[str, str]] = []
+    try:
+        for field, length in _fields(file, len(onnx)):
+            after = file.tell() + length
+            if field == _GRAPH:
+                nodes.extend(_read_nodes(file, after))
+            file.seek(after)
+    except _DamagedError:
+        pass
+    return nodes
+
+
+def _read_nodes(file: BinaryIO, end: int) -> Iterator[Tuple[str, str]]:
+    for field, length in _fields(file, end):
+        after = file.tell() + length
+        if field == _NODE:
+            yield _read_texts(file, after, _NODE_NAME, _OPERATOR)
+        file.seek(after)
+
+
 def _read_model(file: BinaryIO, size: int) -> Dict[str, str]:
     metadata: Dict[str, str] = {}
     has_graph = False
@@ -60,7 +86,7 @@ def _read_model(file: BinaryIO, size: int) -> Dict[str, str]:
         if field == _GRAPH:
             has_graph = True
         elif field == _METADATA_PROPS:
-            key, value = _read_entry(file, after)
+            key, value = _read_texts(file, after, _KEY, _VALUE)
             metadata[key] = value
         file.seek(after)
     if not has_graph:
@@ -68,15 +94,18 @@ def _read_model(file: BinaryIO, size: int) -> Dict[str, str]:
     return metadata
 
 
-def _read_entry(file: BinaryIO, end: int) -> Tuple[str, str]:
-    texts = {_KEY: "", _VALUE: ""}
+def _read_texts(file: BinaryIO, end: int, first: int, second: int) -> Tuple[str, str]:
+    """Return two text fields of the message that ends at ``end``; empty where one is not there."""
+    texts = {first: "", second: ""}
     for field, length in _fields(file, end):
         raw = file.read(length)
+        if field not in texts:
+            continue
         try:
             texts[field] = raw.decode("utf-8")
         except UnicodeDecodeError:
             raise _DamagedError("its metadata is not text") from None
-    return texts[_KEY], texts[_VALUE]
+    return texts[first], texts[second]
 
 
 def _fields(file: BinaryIO, end: int) -> Iterator[Tuple[int, int]]:

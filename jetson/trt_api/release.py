@@ -1,0 +1,76 @@
+"""Which TensorRT this is: its version, its era and its log."""
+
+import enum
+from typing import Any, Callable, Tuple, TypeVar
+
+from clipedge.jetson.errors import BackendError
+from clipedge.jetson.trt_api.native import make_logger
+
+TENSORRT, TENSORRT_RTX = "tensorrt", "tensorrt_rtx"
+
+T = TypeVar("T")
+
+
+class Era(enum.IntEnum):
+    """What the API of a release looks like; the head of the package lists them."""
+
+    BINDINGS = 1
+    NAMED = 2
+    TYPED = 3
+
+
+class Release:
+    """An imported TensorRT.
+
+    Attributes:
+        module: the imported package.
+        package: its import name.
+        version: as numbers, such as (8, 2, 1, 8).
+        version_text: as TensorRT writes it.
+        era: which of the three APIs it has.
+        logger: collects TensorRT's errors, and hands its messages to logging.
+    """
+
+    def __init__(self, module: Any, package: str) -> None:
+        self.module = module
+        self.package = package
+        self.version_text = str(module.__version__)
+        self.version = _numbers(self.version_text)
+        self.era = _era(package, self.version)
+        self.logger = make_logger(module)
+
+    @property
+    def strongly_typed(self) -> bool:
+        """Whether the types in the ONNX file decide the precision."""
+        return self.era == Era.TYPED
+
+    @property
+    def builds_without_gpu(self) -> bool:
+        """Whether engines can be built for GPUs that are not here."""
+        return self.package == TENSORRT_RTX
+
+    def since(self, *version: int) -> bool:
+        """Return whether the API is at least that of TensorRT ``version``; RTX's is of 11."""
+        return self.era == Era.TYPED or self.version >= version
+
+    def create(self, constructor: Callable[[], T]) -> T:
+        """Call a constructor of TensorRT, which fails where there is no GPU or driver."""
+        self.logger.errors.clear()
+        try:
+            return constructor()
+        except (RuntimeError, TypeError) as error:
+            raise BackendError(f"{self} cannot start: {self.logger.reason(str(error))}.") from None
+
+    def __str__(self) -> str:
+        name = "TensorRT for RTX" if self.package == TENSORRT_RTX else "TensorRT"
+        return f"{name} {self.version_text}"
+
+
+def _numbers(version_text: str) -> Tuple[int, ...]:
+    return tuple(int(part) for part in version_text.split(".") if part.isdigit())
+
+
+def _era(package: str, version: Tuple[int, ...]) -> Era:
+    if package == TENSORRT_RTX or version >= (11,):
+        return Era.TYPED
+    return Era.NAMED if version >= (8, 5) else Era.BINDINGS
