@@ -1,0 +1,342 @@
+"""CUDA through pycuda: the GPU's facts, a context of our own, memory, copies, events.
+
+This is the only module that imports pycuda, and it does so when it is first asked for something.
+It keeps to what pycuda 2020.1 has, the last that TensorRT 8.2 on Python 3.6 goes with.
+
+pycuda frees streams, events and memory when their Python objects die, which is too late where a
+traceback or a cycle holds them until their context is gone. So a CudaSession owns what it hands
+out and frees it itself, in reverse order, with its context current.
+"""
+
+import contextlib
+import importlib
+import logging
+import sys
+from types import TracebackType
+from typing import Any, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Type
+
+import numpy as np
+
+from clipedge.jetson.errors import BackendError, UsageError
+
+_log = logging.getLogger(__name__)
+
+_MIB = 2.0**20
+
+_OTHERWISE = "Without an NVIDIA GPU, open the ONNX file instead of the engine."
+# pycuda is compiled where it is installed; TensorRT 8.2 asks for a release before 2021.1.
+_INSTALL = "PATH=/usr/local/cuda/bin:$PATH CPATH=/usr/local/cuda/include pip install {}".format(
+    "'pycuda<2021.1'" if sys.version_info < (3, 7) else "pycuda"
+)
+
+
+class GpuFacts(NamedTuple):
+    """What a GPU is, and what its driver can do."""
+
+    name: str
+    compute_capability: Tuple[int, int]
+    memory_bytes: int  # of an integrated GPU: the machine's own
+    integrated: bool  # it shares its memory with the CPU, as a Jetson's does
+    cuda_version: str  # the latest the driver supports, such as "10.2"
+
+    @property
+    def architecture(self) -> str:
+        """The compute capability as NVIDIA's tools write it: ``sm_62``."""
+        return "sm_{}{}".format(*self.compute_capability)
+
+
+class Buffer:
+    """Memory that the GPU reaches: its own, the host's, or the host's mapped into its addresses.
+
+    Attributes:
+        array: the host's side; None where the memory is the GPU's own.
+        address: what a kernel reads and writes; None where it cannot.
+    """
+
+    def __init__(
+        self, allocation: Any, array: Optional[np.ndarray], address: Optional[int]
+    ) -> None:
+        self._allocation = allocation
+        self.array = array
+        self.address = address
+
+    def free(self) -> None:
+        """Free the memory; the session that made it calls this. A second call does nothing."""
+        allocation, self._allocation = self._allocation, None
+        # Nobody may touch the array any more: it would read memory that is not there.
+        self.array = self.address = None
+        if allocation is not None:
+            allocation.free()
+
+
+class CudaSession:
+    """A CUDA context of its own with one stream, and what is allocated in it. A context manager.
+
+    The context is current only inside ``with session.current():``, in whichever thread that runs;
+    all methods but ``close`` are called in there. Two threads must not be in there at once.
+
+    Attributes:
+        facts: GpuFacts of its GPU.
+
+    Raises:
+        BackendError: pycuda, the driver or the GPU is missing, or CUDA fails; see ``gpu_facts``.
+    """
+
+    def __init__(self, index: int = 0) -> None:
+        self._driver = _started_driver()
+        device = _device(self._driver, index)
+        self.facts = _facts(self._driver, device)
+        self._owned: List[Buffer] = []
+        self._stream: Any = None
+        self._context: Any = None
+        try:
+            with _cuda_errors(self._driver):
+                self._context = _new_context(self._driver, device)
+            with self.current():
+                self._stream = self._driver.Stream()
+        except BaseException:
+            self.close()
+            raise
+
+    @contextlib.contextmanager
+    def current(self) -> Iterator[None]:
+        """Make the context current in this thread for the block; errors of CUDA become ours.
+
+        Raises:
+            UsageError: the session is closed.
+            BackendError: CUDA failed inside the block.
+        """
+        context = self._context
+        if context is None:
+            raise UsageError("This CUDA session is closed.")
+        with _cuda_errors(self._driver):
+            try:
+                context.push()
+                yield
+            finally:
+                # An interrupt may have come before the push, or the block may have closed us.
+                if self._driver.Context.get_current() == context:
+                    self._driver.Context.pop()
+
+    @property
+    def stream_handle(self) -> int:
+        """The stream's address, as TensorRT takes it."""
+        return int(self._stream.handle)
+
+    def device_buffer(self, shape: Sequence[int], dtype: Any) -> Buffer:
+        """Return memory of the GPU that holds an array of this shape."""
+        size_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        allocation = self._allocate(size_bytes, self._driver.mem_alloc, size_bytes)
+        return self._own(Buffer(allocation, None, int(allocation)))
+
+    def pinned_buffer(self, shape: Sequence[int], dtype: Any) -> Buffer:
+        """Return page-locked memory of the host: copies to and from the GPU run on their own."""
+        array = self._host_array(shape, dtype, 0)
+        return self._own(Buffer(array.base, array, None))
+
+    def mapped_buffer(self, shape: Sequence[int], dtype: Any) -> Buffer:
+        """Return page-locked memory of the host that kernels read and write: nothing is copied."""
+        array = self._host_array(shape, dtype, self._driver.host_alloc_flags.DEVICEMAP)
+        allocation: Any = array.base
+        return self._own(Buffer(allocation, array, int(allocation.get_device_pointer())))
+
+    def free(self, buffer: Buffer) -> None:
+        """Free one buffer before the session ends; the caller has synchronised."""
+        self._owned.remove(buffer)
+        buffer.free()
+
+    def copy_to_device(self, host: Buffer, device: Buffer) -> None:
+        """Queue a copy of a pinned buffer into a device buffer; leave both alone until then."""
+        self._driver.memcpy_htod_async(device.address, host.array, self._stream)
+
+    def copy_to_host(self, device: Buffer, host: Buffer) -> None:
+        """Queue a copy of a device buffer into a pinned buffer."""
+        self._driver.memcpy_dtoh_async(host.array, device.address, self._stream)
+
+    def event(self) -> Any:
+        """Return a new event, for ``record`` and ``elapsed_ms``."""
+        return self._driver.Event()
+
+    def record(self, event: Any) -> None:
+        """Queue the noting of the time."""
+        event.record(self._stream)
+
+    def elapsed_ms(self, start: Any, end: Any) -> float:
+        """Return the GPU's milliseconds between two events that have happened."""
+        return float(start.time_till(end))
+
+    def synchronize(self) -> None:
+        """Wait until all that was queued is done; other threads run meanwhile."""
+        self._stream.synchronize()
+
+    def close(self) -> None:
+        """Free everything in reverse order, the context last; a second call does nothing.
+
+        What is still queued is waited for, so that no copy writes to memory that is gone.
+        """
+        if self._context is None:
+            return
+        try:
+            # Not through `current`: detaching takes the context off this thread's stack as well,
+            # and pycuda detaches in any thread only a context that is current there.
+            self._context.push()
+            self._drain()
+            while self._owned:
+                self._owned.pop().free()
+            self._stream = None
+        finally:
+            # The driver frees with the context whatever an interrupt in here has left.
+            self._context.detach()
+            self._context = None
+
+    def _drain(self) -> None:
+        if self._stream is None:
+            return
+        try:
+            self._stream.synchronize()
+        except self._driver.Error as error:  # a kernel failed; whoever waited for it was told
+            _log.debug("CUDA failed before the session was closed: %s", error)
+
+    def _own(self, buffer: Buffer) -> Buffer:
+        self._owned.append(buffer)
+        return buffer
+
+    def _host_array(self, shape: Sequence[int], dtype: Any, flags: int) -> np.ndarray:
+        size_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        make = self._driver.pagelocked_empty
+        array: np.ndarray = self._allocate(size_bytes, make, tuple(shape), dtype, mem_flags=flags)
+        return array
+
+    def _allocate(self, size_bytes: int, make: Any, *arguments: Any, **options: Any) -> Any:
+        try:
+            return make(*arguments, **options)
+        except self._driver.MemoryError:
+            raise BackendError(
+                f"{self.facts.name} has not {size_bytes / _MIB:.1f} MiB of memory left for a "
+                "buffer; close other programs that use the GPU, or choose a smaller batch."
+            ) from None
+
+    def __enter__(self) -> "CudaSession":
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
+        self.close()
+
+
+def gpu_facts(index: int = 0) -> GpuFacts:
+    """Return what the GPU ``index`` is; no context is made.
+
+    Raises:
+        BackendError: pycuda is not installed or does not load, the driver is missing or too old,
+            or there is no such GPU.
+    """
+    driver = _started_driver()
+    return _facts(driver, _device(driver, index))
+
+
+def _started_driver() -> Any:
+    """Return pycuda's driver module, started."""
+    driver = _imported_driver()
+    try:
+        driver.init()
+    except driver.Error as error:
+        raise BackendError(
+            f"CUDA does not start: {_reason(error)}. On a Jetson the user must be in the group "
+            f"video; in a container the GPU must be handed in. {_OTHERWISE}"
+        ) from None
+    built, supported = tuple(driver.get_version()), _version_pair(driver.get_driver_version())
+    if supported < built[:1]:
+        raise BackendError(
+            "The NVIDIA driver supports CUDA {}.{} and pycuda was built with CUDA {}.{}: update "
+            "the driver, or build pycuda again with the older CUDA.".format(
+                *(supported + built[:2])
+            )
+        )
+    return driver
+
+
+def _imported_driver() -> Any:
+    try:
+        return importlib.import_module("pycuda.driver")
+    except ImportError as error:
+        text = _reason(error)
+        if isinstance(error, ModuleNotFoundError) and error.name in ("pycuda", "pycuda.driver"):
+            message = (
+                f"pycuda, which runs engines, is not installed here. Install with: {_INSTALL}."
+            )
+        elif "libcuda.so" in text and "undefined symbol" not in text:
+            message = (
+                "The NVIDIA driver (libcuda.so.1) is not on this machine or not in this container."
+            )
+        elif "undefined symbol: cu" in text:
+            message = f"The NVIDIA driver is older than pycuda needs ({text}): update the driver."
+        else:
+            message = f"pycuda does not load: {text}. Build it again: {_INSTALL} --no-cache-dir."
+        raise BackendError(f"{message} {_OTHERWISE}") from None
+
+
+def _device(driver: Any, index: int) -> Any:
+    count = driver.Device.count()
+    if not 0 <= index < count:
+        raise BackendError(
+            f"CUDA finds {count} GPUs here; there is no GPU {index}. Is CUDA_VISIBLE_DEVICES set?"
+        )
+    return driver.Device(index)
+
+
+def _facts(driver: Any, device: Any) -> GpuFacts:
+    return GpuFacts(
+        name=str(device.name()),
+        compute_capability=tuple(device.compute_capability()),
+        memory_bytes=int(device.total_memory()),
+        integrated=bool(device.get_attribute(driver.device_attribute.INTEGRATED)),
+        cuda_version="{}.{}".format(*_version_pair(driver.get_driver_version())),
+    )
+
+
+def _version_pair(number: int) -> Tuple[int, int]:
+    """Return (10, 2) for 10020, as the driver writes it."""
+    return number // 1000, number % 1000 // 10
+
+
+def _new_context(driver: Any, device: Any) -> Any:
+    """Return a new context that is current nowhere; an interrupt leaves none behind."""
+    outer = driver.Context.get_current()
+    try:
+        context = device.make_context(flags=driver.ctx_flags.MAP_HOST)
+        driver.Context.pop()
+    except BaseException:
+        # Making one takes long; Ctrl-C meanwhile is raised when it is there but has no name yet.
+        made = driver.Context.get_current()
+        if made is not None and made != outer:
+            made.detach()
+        raise
+    return context
+
+
+@contextlib.contextmanager
+def _cuda_errors(driver: Any) -> Iterator[None]:
+    """Turn pycuda's errors into BackendError."""
+    try:
+        yield
+    except driver.MemoryError as error:
+        raise BackendError(
+            f"The GPU is out of memory ({_reason(error)}); close other programs that use it, or "
+            "choose a smaller batch or model."
+        ) from None
+    except driver.Error as error:
+        raise BackendError(
+            f"CUDA failed: {_reason(error)}. Open the model again; where it stays, build the "
+            "engine again with export-engine."
+        ) from None
+
+
+def _reason(error: BaseException) -> str:
+    """Return the first line of what an error says, without a last full stop."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0].rstrip(".") if lines else type(error).__name__
