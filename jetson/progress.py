@@ -34,6 +34,12 @@ class ProgressLine:
         self._stream.write(f"\r{self._title} [{bar}] {done:.0f} of {planned:.0f} {self._unit} ")
         self._stream.flush()
 
+    def show(self, text: str) -> None:
+        """Draw a text instead of a bar, where nobody knows how much there is to do."""
+        if self._live:
+            self._stream.write(f"\r\x1b[K{self._title}: {text}")
+            self._stream.flush()
+
     def __exit__(self, *_: object) -> None:
         if self._live:
             self._stream.write("\r\x1b[K")

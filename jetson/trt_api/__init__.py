@@ -22,12 +22,14 @@ from typing import List, Optional
 from clipedge.jetson.command_line import nearest
 from clipedge.jetson.errors import BackendError, UsageError
 from clipedge.jetson.trt_api.building import (
+    DEFAULT_WORKSPACE_BYTES,
     BuildRequest,
     BuiltEngine,
     NetworkLayer,
     Progress,
     belongs_to,
     build,
+    network_layers,
 )
 from clipedge.jetson.trt_api.engine import Engine, Execution, TensorInfo, open_engine
 from clipedge.jetson.trt_api.release import TENSORRT, TENSORRT_RTX, Era, Release
@@ -35,6 +37,7 @@ from clipedge.jetson.trt_api.release import TENSORRT, TENSORRT_RTX, Era, Release
 PACKAGES = (TENSORRT, TENSORRT_RTX)
 
 __all__ = [
+    "DEFAULT_WORKSPACE_BYTES",
     "PACKAGES",
     "TENSORRT",
     "TENSORRT_RTX",
@@ -70,6 +73,14 @@ class TensorRT(Release):
             BackendError: the compiler failed.
         """
         return build(self, request, progress)
+
+    def network_layers(self, onnx: bytes) -> List[NetworkLayer]:
+        """List the layers of an ONNX file as the parser makes them, without building.
+
+        Raises:
+            ModelFileError: TensorRT's parser refuses the file.
+        """
+        return network_layers(self, onnx)
 
     def open_engine(self, plan: bytes) -> Engine:
         """Load a serialized engine onto the GPU of the current CUDA context.

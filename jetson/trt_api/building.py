@@ -54,11 +54,10 @@ class NetworkLayer(NamedTuple):
 
 
 class BuiltEngine(NamedTuple):
-    """A serialized engine, the timing cache after the build, and the layers it was made of."""
+    """A serialized engine, and the timing cache as it is after the build."""
 
     plan: bytes
     timing_cache: bytes
-    layers: List[NetworkLayer]
 
 
 def build(release: Release, request: BuildRequest, progress: Optional[Progress]) -> BuiltEngine:
@@ -77,7 +76,6 @@ def build(release: Release, request: BuildRequest, progress: Optional[Progress])
         # Kept by name until the build ends: the config alone does not keep it alive.
         monitor = make_monitor(release.module, progress)
         config.progress_monitor = monitor
-    layers = [_network_layer(network.get_layer(index)) for index in range(network.num_layers)]
     release.logger.errors.clear()
     plan = builder.build_serialized_network(network, config)
     del parser, monitor
@@ -86,7 +84,17 @@ def build(release: Release, request: BuildRequest, progress: Optional[Progress])
             f"{release} could not build the engine: {release.logger.reason()}. Try another "
             "--graph form or --precision."
         )
-    return BuiltEngine(bytes(plan), b"" if cache is None else bytes(cache.serialize()), layers)
+    return BuiltEngine(bytes(plan), b"" if cache is None else bytes(cache.serialize()))
+
+
+def network_layers(release: Release, onnx: bytes) -> List[NetworkLayer]:
+    """Parse an ONNX file and list its layers; ``TensorRT.network_layers`` documents it."""
+    builder = release.create(lambda: release.module.Builder(release.logger))
+    network = builder.create_network(_network_flags(release))
+    parser = _parse(release, network, onnx)
+    layers = [_network_layer(network.get_layer(index)) for index in range(network.num_layers)]
+    del parser
+    return layers
 
 
 def belongs_to(layer: str, node: str) -> bool:
