@@ -2,9 +2,9 @@
 
 ONNX Runtime has a converter of its own (``onnxruntime.transformers.float16``), which is not used:
 it rounds every tensor between two layers that stay fp32 to fp16 and back, so that a value beyond
-fp16's range becomes infinity between the very layers kept in fp32 because of it; it changes weights
-beyond the range to the largest number, and those below the smallest to the smallest, silently; and
-it converts a weight that a fp32 layer shares with a fp16 one.
+fp16's range becomes infinity between the very layers kept in fp32 because of it; it silently
+changes weights beyond the range to the largest number, and those below the smallest to the
+smallest; and it rounds the weight that a layer in fp32 shares with one in fp16.
 """
 
 import logging
@@ -13,7 +13,7 @@ from typing import Any, Dict, List, Sequence, Set, Tuple
 import numpy as np
 
 from clipedge.export.constant_folding import fold_constants
-from clipedge.jetson.errors import ClipedgeError, ModelFileError
+from clipedge.jetson.errors import ModelFileError
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ def load_graph(onnx_bytes: bytes) -> Any:
         ModelFileError: the bytes are no ONNX file.
     """
     import onnx
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     try:
         model = onnx.load_from_string(onnx_bytes)
@@ -178,8 +178,6 @@ class _Conversion:
             log.info("%d weights are too small for fp16 and became zero", self._lost)
 
     def _convert(self, node: Any) -> None:
-        import onnx
-
         if any(attribute.HasField("g") for attribute in node.attribute):
             raise ModelFileError(
                 f"{node.op_type} {node.name} holds a graph of its own: it cannot be made fp16. "
