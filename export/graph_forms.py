@@ -1,0 +1,68 @@
+"""Graph forms: the same network, written in the operators that a compiler handles well."""
+
+from typing import Any, Dict, Tuple
+
+from clipedge.export.graph_conv2d import Recipe, to_conv2d
+from clipedge.jetson.command_line import nearest
+from clipedge.jetson.errors import ModelFileError, UsageError
+
+FORM_KEY = "clipedge.graph_form"  # in the ONNX file's metadata_props
+
+CONV3D = "conv3d"
+CONV2D = "conv2d"
+_RECIPES: Dict[str, Recipe] = {
+    CONV2D: Recipe(),
+}
+FORMS: Tuple[str, ...] = (CONV3D, *_RECIPES)
+
+
+def rewrite(onnx_bytes: bytes, form: str) -> bytes:
+    """Return the network in another form: the same logits for the same clips.
+
+    Args:
+        onnx_bytes: an ONNX file as trained, with 3D convolutions.
+        form: one of FORMS.
+
+    Returns:
+        The file's content; inputs, outputs, opset and metadata are kept, and FORM_KEY is added.
+        ``conv3d`` returns the bytes it was given.
+
+    Raises:
+        UsageError: there is no such form.
+        ModelFileError: the bytes are no ONNX graph, or it has a form other than conv3d already.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    if form not in FORMS:
+        raise UsageError(f"There is no graph form '{form}'; {nearest(form, FORMS)}")
+    try:
+        model = onnx.load_from_string(onnx_bytes)
+    except DecodeError as error:
+        raise ModelFileError(f"This is no ONNX file: {error}. Export the model again.") from None
+    present = form_of({one.key: one.value for one in model.metadata_props})
+    if present == form:
+        return onnx_bytes
+    if present != CONV3D:
+        raise ModelFileError(
+            f"This graph has the form {present} already, and only {CONV3D} can be rewritten to "
+            f"{form}: start from the file that was exported with --graph {CONV3D}."
+        )
+    _check_names(model)
+    rewritten = to_conv2d(model, _RECIPES[form])
+    entry = rewritten.metadata_props.add()
+    entry.key, entry.value = FORM_KEY, form
+    content: bytes = rewritten.SerializeToString()
+    onnx.checker.check_model(content, full_check=True)
+    return content
+
+
+def form_of(metadata: Dict[str, str]) -> str:
+    """Return the form a file has, from the metadata of its ONNX file."""
+    return metadata.get(FORM_KEY, CONV3D)
+
+
+def _check_names(model: Any) -> None:
+    """Give each node a name: what is made of it is named after it."""
+    for node in model.graph.node:
+        node.name = node.name or "node_of_" + node.output[0]

@@ -1,0 +1,244 @@
+"""A graph of clips while it is rewritten: the same numbers, seen with fewer dimensions.
+
+An activation of a 3D network is (N, C, D, H, W): batch, channels, frames, rows, columns. A 2D
+operator takes four dimensions, so each rewriting asks for the view in which its operator is an
+ordinary 2D one. Four of the five views lie alike in memory: going from one to another is a Reshape
+and moves nothing. FRAMES lies differently, and getting there or back is a Transpose.
+"""
+
+from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
+
+import numpy as np
+
+from clipedge.export.constant_folding import fold_constants
+from clipedge.jetson.errors import ModelFileError
+
+CLIP = "clip"  # (N, C, D, H, W)
+ROWS = "rows"  # (N, C, D * H, W): a pointwise convolution sees one tall picture
+LANES = "lanes"  # (N, C * D, H, W): a frame of a channel is a channel
+STEPS = "steps"  # (N, C, D, H * W): time is the height, so that 2D pooling pools over time
+FRAMES = "frames"  # (N * D, C, H, W): a frame is a picture of its own
+
+CLIP_DIMENSIONS = 5
+
+
+class ClipSize(NamedTuple):
+    """What of an activation's shape is fixed: channels, frames, rows, columns."""
+
+    channels: int
+    frames: int
+    height: int
+    width: int
+
+
+class ViewedGraph:
+    """The graph that is being written, and the one that is being read.
+
+    Tensors keep the name they have in the graph that is read; ``view`` says under which name the
+    written graph holds one in a certain view. Nodes are called ``{owner}/{suffix}`` after the node
+    they come from.
+    """
+
+    def __init__(self, model: Any) -> None:
+        """Read ``model``, an onnx.ModelProto, which ``finish`` changes in place."""
+        fold_constants(model)
+        self.model = model
+        self.nodes: List[Any] = []
+        self._weights: Dict[str, Any] = {one.name: one for one in model.graph.initializer}
+        self._made: Dict[str, Any] = {}
+        self._sizes = _clip_sizes(model)
+        # For each tensor, the views that exist; the first is the one it was written in.
+        self._views: Dict[str, Dict[str, str]] = {
+            one.name: {CLIP: one.name} for one in model.graph.input if one.name in self._sizes
+        }
+        self._names = {node.name for node in model.graph.node}
+
+    # Reading
+
+    def is_clip(self, tensor: str) -> bool:
+        """Return whether ``tensor`` is an activation with five dimensions."""
+        return tensor in self._sizes
+
+    def is_weight(self, tensor: str) -> bool:
+        """Return whether ``tensor`` is constant."""
+        return tensor in self._weights
+
+    def size(self, tensor: str) -> ClipSize:
+        """Return the fixed part of an activation's shape."""
+        return self._sizes[tensor]
+
+    def array(self, weight: str) -> np.ndarray:
+        """Return the value of a constant."""
+        from onnx import numpy_helper
+
+        value: np.ndarray = numpy_helper.to_array(self._weights[weight])
+        return value
+
+    def weight_shape(self, weight: str) -> Tuple[int, ...]:
+        """Return the shape of a constant."""
+        return tuple(self._weights[weight].dims)
+
+    def home(self, tensor: str) -> str:
+        """Return the view ``tensor`` was written in."""
+        return next(iter(self._views[tensor]))
+
+    # Writing
+
+    def view(self, tensor: str, view: str, owner: str) -> str:
+        """Return the name of ``tensor`` in this view, adding the nodes that lead to it if missing.
+
+        Args:
+            tensor: an activation with five dimensions.
+            view: one of the views.
+            owner: name of the node that needs it.
+        """
+        views = self._views[tensor]
+        size = self.size(tensor)
+        if view not in views and size.frames == 1 and view in (ROWS, LANES, FRAMES):
+            same = next((one for one in (ROWS, LANES, FRAMES) if one in views), None)
+            if same is not None:
+                views[view] = views[same]
+        if view not in views:
+            views[view] = self._convert(tensor, view, owner)
+        return views[view]
+
+    def _convert(self, tensor: str, view: str, owner: str) -> str:
+        size = self.size(tensor)
+        channels, frames, height, width = size
+        if view == FRAMES and frames > 1:
+            clip = self.view(tensor, CLIP, owner)
+            turned = self.add("Transpose", [clip], owner, "by_frame", perm=[0, 2, 1, 3, 4])
+            return self.reshape(turned, [-1, channels, height, width], owner, view)
+        source = self.home(tensor)
+        name = self._views[tensor][source]
+        if source == FRAMES and frames > 1:
+            apart = self.reshape(name, [-1, frames, channels, height, width], owner, "apart")
+            name = self.add("Transpose", [apart], owner, "by_channel", perm=[0, 2, 1, 3, 4])
+            self._views[tensor][CLIP] = name
+            if view == CLIP:
+                return name
+        # Zero copies the batch, so no other dimension can be taken for it.
+        return self.reshape(name, [0] + shape_in(view, size)[1:], owner, view)
+
+    def write(self, tensor: str, view: str, name: str) -> None:
+        """Say that the tensor ``name`` of the written graph is ``tensor`` in this view."""
+        self._views[tensor] = {view: name}
+
+    def between(self, tensor: str, size: ClipSize) -> str:
+        """Say that there is an activation the graph that is read lacks; return its name."""
+        self._sizes[tensor] = size
+        return tensor
+
+    def alias(self, tensor: str, other: str) -> None:
+        """Say that ``tensor`` is ``other``, in all its views."""
+        self._views[tensor] = dict(self._views[other])
+
+    def add(
+        self, operator: str, inputs: Sequence[str], owner: str, suffix: str = "", **attributes: Any
+    ) -> str:
+        """Add a node and return the name of its output.
+
+        Args:
+            operator: ONNX operator.
+            inputs: names in the written graph.
+            owner: the node of the read graph it comes from.
+            suffix: its part of the new node; "" where the node is that node.
+            **attributes: of the operator.
+        """
+        from onnx import helper
+
+        name = self._new_name(f"{owner}/{suffix}") if suffix else owner
+        output = f"{name}:0"
+        self.nodes.append(helper.make_node(operator, list(inputs), [output], name, **attributes))
+        return output
+
+    def keep(self, node: Any, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+        """Add a node of the read graph as it is, between other tensors."""
+        import onnx
+
+        kept = onnx.NodeProto()
+        kept.CopyFrom(node)
+        del kept.input[:], kept.output[:]
+        kept.input.extend(inputs)
+        kept.output.extend(outputs)
+        self.nodes.append(kept)
+
+    def reshape(self, name: str, shape: Sequence[int], owner: str, suffix: str) -> str:
+        """Add a Reshape to a constant shape (0 copies, -1 is what is left)."""
+        return self.add("Reshape", [name, self.integers(shape)], owner, suffix)
+
+    def integers(self, values: Sequence[int]) -> str:
+        """Return the name of a constant int64 vector; equal ones are one."""
+        name = "int64/" + ",".join(map(str, values))
+        return self.constant(name, np.array(values, np.int64))
+
+    def constant(self, name: str, value: np.ndarray) -> str:
+        """Add a constant unless one of this name was added; return the name."""
+        from onnx import numpy_helper
+
+        if name not in self._made:
+            self._made[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
+        return name
+
+    def reshaped_weight(self, weight: str, shape: Sequence[int]) -> str:
+        """Return the name of a constant with the same numbers in another shape."""
+        import onnx
+
+        name = "{}/{}".format(weight, "x".join(map(str, shape)))
+        if name not in self._made:
+            tensor = onnx.TensorProto()
+            tensor.CopyFrom(self._weights[weight])
+            tensor.name = name
+            tensor.dims[:] = shape
+            self._made[name] = tensor
+        return name
+
+    def finish(self) -> Any:
+        """Put what was written into the model, without what nothing uses, and return it."""
+        graph = self.model.graph
+        used = {name for node in self.nodes for name in node.input}
+        constants = {**self._weights, **self._made}
+        del graph.node[:], graph.initializer[:], graph.value_info[:]
+        graph.node.extend(self.nodes)
+        graph.initializer.extend(one for name, one in constants.items() if name in used)
+        return self.model
+
+    def _new_name(self, wanted: str) -> str:
+        name, count = wanted, 1
+        while name in self._names:
+            count += 1
+            name = f"{wanted}_{count}"
+        self._names.add(name)
+        return name
+
+
+def shape_in(view: str, size: ClipSize) -> List[int]:
+    """Return the shape of an activation in a view; -1 is the dimension that holds the batch."""
+    channels, frames, height, width = size
+    shapes = {
+        CLIP: [-1, channels, frames, height, width],
+        ROWS: [-1, channels, frames * height, width],
+        LANES: [-1, channels * frames, height, width],
+        STEPS: [-1, channels, frames, height * width],
+        FRAMES: [-1, channels, height, width],
+    }
+    return shapes[view]
+
+
+def _clip_sizes(model: Any) -> Dict[str, ClipSize]:
+    """Return the size of every activation with five dimensions."""
+    import onnx
+
+    inferred = onnx.shape_inference.infer_shapes(model)
+    sizes = {}
+    for value in [*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output]:
+        dimensions = [one.dim_value for one in value.type.tensor_type.shape.dim]
+        if len(dimensions) != CLIP_DIMENSIONS:
+            continue
+        if not all(dimensions[1:]):
+            raise ModelFileError(
+                f"{value.name} has the shape {dimensions} (0: unknown); only the batch may be "
+                "dynamic. Export the model again with this version."
+            )
+        sizes[value.name] = ClipSize(*dimensions[1:])
+    return sizes
