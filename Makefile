@@ -153,6 +153,11 @@ floor: $(READY) ## vermin: the board's code and tests keep to Python 3.6
 layers: $(READY) links ## import-linter: imports point one way
 	PYTHONPATH=build/ns $(BIN)/lint-imports --no-cache --no-logo
 
+.PHONY: docker-lint
+docker-lint: $(READY) ## hadolint for the Dockerfiles, the Compose schema for compose.yaml
+	$(BIN)/hadolint --config docker/hadolint.yaml docker/*.Dockerfile
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml
+
 .PHONY: board-test
 board-test: $(READY) ## install the wheel into a real CPython 3.6 and test it there (PYTHON36=...)
 	@python="$(find_python36)"; \
@@ -179,11 +184,11 @@ board-run: $(BOARD_READY)
 	CLIPEDGE_TEST_ONNX="$$(ls "$$PWD"/build/board/*.onnx)" $(ONE_THREAD) \
 		env -u PYTHONPATH $(BOARD_BIN)/pytest $(BOARD_TESTS) -p no:cacheprovider
 
-STAGES := lint format types floor layers test board-test
+STAGES := lint format types floor layers docker-lint test board-test
 
 # All stages run, also after a failure, and the last lines say how each ended.
 .PHONY: check
-check: $(READY) ## everything CI runs: lint, format, types, floor, layers, test, board-test
+check: $(READY) ## everything CI runs: lint, format, types, floor, layers, docker-lint, test, board-test
 	@rm -rf build/check; mkdir -p build/check; failed=; \
 	for stage in $(STAGES); do \
 		printf '\n--- %s\n' "$$stage"; \
