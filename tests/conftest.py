@@ -2,9 +2,15 @@
 
 import os
 import pathlib
+import runpy
 import sys
 
 import pytest
+
+# Tests import the package stand_ins by this name; no folder of tests has to be on the path for it.
+runpy.run_path(str(pathlib.Path(__file__).resolve().parent / "stand_ins" / "launch.py"))[
+    "load_stand_ins"
+]()
 
 
 def _shared_folder():

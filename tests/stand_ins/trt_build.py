@@ -1,0 +1,374 @@
+"""The stand-in's half of TensorRT that makes engines: builder, network, parser, caches."""
+
+import hashlib
+import json
+import warnings
+from typing import Any, Dict, List, Tuple
+
+from stand_ins import onnx_walk
+from stand_ins.plan import Plan, write_plan
+from stand_ins.trt_object import TrtObject, host_memory
+
+_CACHE_MAGIC = b"ptrt-timing\0"
+_DEFAULT_WORKSPACE = {"8.2.1": 1 << 24}  # 16 MiB; from 8.4 on: the whole of the GPU's memory
+
+# The operators that the stand-in's parsers know, and the layer that each makes.
+LAYER_OF = {
+    "Conv": "CONVOLUTION",
+    "Relu": "ACTIVATION",
+    "Clip": "ACTIVATION",
+    "Sigmoid": "ACTIVATION",
+    "Tanh": "ACTIVATION",
+    "Add": "ELEMENTWISE",
+    "Sub": "ELEMENTWISE",
+    "Mul": "ELEMENTWISE",
+    "Div": "ELEMENTWISE",
+    "Max": "ELEMENTWISE",
+    "Sum": "ELEMENTWISE",
+    "MaxPool": "POOLING",
+    "AveragePool": "POOLING",
+    "GlobalAveragePool": "POOLING",
+    "ReduceMean": "REDUCE",
+    "ReduceMax": "REDUCE",
+    "Flatten": "SHUFFLE",
+    "Reshape": "SHUFFLE",
+    "Transpose": "SHUFFLE",
+    "Squeeze": "SHUFFLE",
+    "Unsqueeze": "SHUFFLE",
+    "Concat": "CONCATENATION",
+    "Gemm": "FULLY_CONNECTED",
+    "MatMul": "MATRIX_MULTIPLY",
+    "BatchNormalization": "SCALE",
+    "Softmax": "SOFTMAX",
+    "Pad": "PADDING",
+    "Slice": "SLICE",
+    "Split": "SLICE",
+    "Gather": "GATHER",
+    "Shape": "SHAPE",
+    "Cast": "IDENTITY",
+    "Identity": "IDENTITY",
+    "Constant": "CONSTANT",
+}
+TYPE_OF_ORT = {"tensor(float)": "FLOAT", "tensor(float16)": "HALF", "tensor(int64)": "INT32"}
+_FUSED_INTO_THE_ONE_BEFORE = ("Relu", "Clip")
+
+
+class Builder(TrtObject):
+    def __init__(self, logger: Any) -> None:
+        self._home.initialise(logger)
+        self._logger = logger
+        self._live("builder")
+
+    @property
+    def platform_has_fast_fp16(self) -> bool:
+        capability = self._home.machine.gpu.compute_capability
+        return capability in ((5, 3), (6, 0), (6, 2)) or capability >= (7, 0)
+
+    def create_network(self, flags: int = 0) -> Any:
+        flags = int(flags)
+        bits = {"EXPLICIT_BATCH": 1, "STRONGLY_TYPED": 2}
+        home = self._home
+        known = home.members.get("NetworkDefinitionCreationFlag", ())
+        return home.make(
+            "INetworkDefinition",
+            _logger=self._logger,
+            _explicit=bool(flags & bits["EXPLICIT_BATCH"]) or not home.release.explicit_batch,
+            _strong=home.release.strongly_typed
+            or bool(flags & bits["STRONGLY_TYPED"] and "STRONGLY_TYPED" in known),
+            _layers=[],
+            _inputs=[],
+            _outputs=[],
+        )._started()
+
+    def create_builder_config(self) -> Any:
+        return self._home.make(
+            "IBuilderConfig",
+            _logger=self._logger,
+            _flags={"TF32"},
+            _pools={"WORKSPACE": _DEFAULT_WORKSPACE.get(self._home.key)},
+            _verbosity="LAYER_NAMES_ONLY",
+            _profiles=[],
+            _targets=[],
+            _cache=None,
+            _monitor=None,
+        )._started()
+
+    def create_optimization_profile(self) -> Any:
+        return self._home.make("IOptimizationProfile", _shapes={})
+
+    def build_serialized_network(self, network: Any, config: Any) -> Any:
+        home = self._home
+        home.builds += 1
+        fault = _complaint(home, network, config)
+        if fault:
+            self._log("ERROR", fault)
+            return None
+        if not _build_layers(home, network, config):
+            return None
+        half = "FP16" in config._flags and not network._strong
+        obeyed = config._flags & {"OBEY_PRECISION_CONSTRAINTS", "PREFER_PRECISION_CONSTRAINTS"}
+        held = tuple(layer._name for layer in network._layers if obeyed and layer._held())
+        capabilities = config._targets or [home.machine.gpu.compute_capability]
+        plan = Plan(
+            release=home.release.version,
+            capabilities=tuple(tuple(pair) for pair in capabilities),
+            half=half,
+            held=held,
+            fault=_fp16_fault(home, network, half, held),
+            detailed=config._verbosity,
+            profiles=tuple(profile._shapes for profile in config._profiles),
+            onnx=network._model,
+        )
+        return host_memory(home, write_plan(plan))
+
+
+def _complaint(home: Any, network: Any, config: Any) -> str:
+    """Why TensorRT would not build this, or nothing."""
+    complaint = _complaint_of_gpu(home, config) or _complaint_of_profiles(network, config)
+    if complaint:
+        return complaint
+    for layer in network._layers:
+        if any(kind != "FLOAT" for kind in layer._types_that_cannot_be_set()):
+            return f"{layer._name}: an integer output cannot be computed in a float type"
+    limit = config._pools.get("WORKSPACE")
+    if limit is not None and limit < home.workspace_needed_bytes:
+        return (
+            "10: [optimizer.cpp::computeCosts] Error Code 10: Internal Error (Could not find any "
+            f"implementation for node {network._layers[0]._name} due to insufficient workspace.)"
+        )
+    return ""
+
+
+def _complaint_of_gpu(home: Any, config: Any) -> str:
+    gpu = home.machine.gpu
+    if None in config._targets:
+        return "IBuilderConfig: a compute capability was not set"
+    if config._targets:
+        return ""
+    if gpu.count == 0:
+        return "CUDA initialization failure with error: 100. No compute capability was set"
+    if gpu.compute_capability < home.release.oldest_gpu:
+        number = "".join(str(part) for part in gpu.compute_capability)
+        return f"Target GPU SM {number} is not supported by this TensorRT release."
+    return ""
+
+
+def _complaint_of_profiles(network: Any, config: Any) -> str:
+    if not network._outputs:
+        return "Network must have at least one output"
+    dynamic = [tensor for tensor in network._inputs if -1 in tensor._shape]
+    if dynamic and not config._profiles:
+        return (
+            "4: [network.cpp::validate] Error Code 4: Internal Error (Network has dynamic or shape "
+            "inputs, but no optimization profile has been defined.)"
+        )
+    for index, profile in enumerate(config._profiles):
+        for tensor in network._inputs:
+            shapes = profile._shapes.get(tensor._name)
+            if shapes is None:
+                return f"{tensor._name}: optimization profile {index} is missing its shapes"
+            if not all(_fits(tensor._shape, shape) for shape in shapes):
+                return f"{tensor._name}: static dimensions differ in profile {index}: {shapes}"
+    return ""
+
+
+def _fits(wanted: Tuple[int, ...], shape: Tuple[int, ...]) -> bool:
+    return len(shape) == len(wanted) and all(want in (-1, got) for want, got in zip(wanted, shape))
+
+
+def _build_layers(home: Any, network: Any, config: Any) -> bool:
+    """Go through the layers as a build does, with its cache and progress; False: cancelled."""
+    monitor, cache, layers = config._monitor, config._cache, fused_names(network._graph.nodes)
+    callbacks = home.members.get("IProgressMonitor", ()) if monitor is not None else ()
+    phase = "Building engine"
+
+    def tell(name: str, *arguments: Any) -> Any:
+        if name not in callbacks:
+            return True
+        return home.call_back(getattr(monitor, name), *arguments)
+
+    tell("phase_start", phase, None, len(layers))
+    carry_on = True
+    for step, name in enumerate(layers):
+        home.on_build(step)
+        if cache is not None and home.key != "rtx":
+            key = f"{name} {'FP16' in config._flags} {len(config._profiles)}"
+            home.timed(seen_before=key in cache._tactics)
+            cache._tactics[key] = step
+        elif cache is None:
+            home.timed(seen_before=False)
+        if tell("step_complete", phase, step) is False:
+            carry_on = False
+            break
+    tell("phase_finish", phase)
+    return carry_on
+
+
+def fused_names(nodes: Any) -> List[str]:
+    """The engine's layers: an activation is joined to what comes before, as TensorRT does."""
+    names: List[str] = []
+    producer: Dict[str, int] = {}
+    for node in nodes:
+        if node.operator in _FUSED_INTO_THE_ONE_BEFORE and node.inputs[0] in producer:
+            at = producer[node.inputs[0]]
+            names[at] += f" + {layer_name(node)}"
+        else:
+            at = len(names)
+            names.append(layer_name(node))
+        producer.update((output, at) for output in node.outputs)
+    return names
+
+
+def layer_name(node: Any) -> str:
+    """The parser's name of a node's layer."""
+    return str(node.name or f"node_of_{node.outputs[0]}")
+
+
+def _fp16_fault(home: Any, network: Any, half: bool, held: Tuple[str, ...]) -> str:
+    """What fp16 does to this network's logits, by the fault that the test asked for."""
+    if home.fault is None:
+        return ""
+    graph = network._graph
+    for wanted in home.fault.layers:
+        for layer, node in zip(network._layers_of_nodes, graph.nodes):
+            if layer._name != wanted and not layer._name.startswith(wanted + "/"):
+                continue
+            spoilt = onnx_walk.is_half(graph, node) if network._strong else half
+            if spoilt and layer._name not in held:
+                return str(home.fault.effect)
+    return ""
+
+
+class IOptimizationProfile(TrtObject):
+    def set_shape(self, input: str, min: Any, opt: Any, max: Any) -> None:
+        three = tuple(tuple(int(size) for size in shape) for shape in (min, opt, max))
+        if len({len(shape) for shape in three}) != 1 or not all(
+            0 <= low <= middle <= high for low, middle, high in zip(*three)
+        ):
+            raise ValueError("Shapes provided are inconsistent: min <= opt <= max must hold")
+        self._shapes[input] = three
+
+
+class IBuilderConfig(TrtObject):
+    def _started(self) -> Any:
+        self._live("builder config")
+        return self
+
+    def set_flag(self, flag: Any) -> None:
+        self._flags.add(flag.name)
+
+    def clear_flag(self, flag: Any) -> None:
+        self._flags.discard(flag.name)
+
+    def get_flag(self, flag: Any) -> bool:
+        return flag.name in self._flags
+
+    @property
+    def max_workspace_size(self) -> int:
+        return self._pools["WORKSPACE"] or self._home.machine.gpu.memory_bytes
+
+    @max_workspace_size.setter
+    def max_workspace_size(self, nbytes: int) -> None:
+        self._pools["WORKSPACE"] = nbytes
+
+    def set_memory_pool_limit(self, pool: Any, pool_size: int) -> None:
+        self._pools[pool.name] = int(pool_size)
+
+    @property
+    def profiling_verbosity(self) -> Any:
+        return self._home.value("ProfilingVerbosity", self._verbosity)
+
+    @profiling_verbosity.setter
+    def profiling_verbosity(self, verbosity: Any) -> None:
+        self._verbosity = verbosity.name
+
+    @property
+    def progress_monitor(self) -> Any:
+        return self._monitor
+
+    @progress_monitor.setter
+    def progress_monitor(self, monitor: Any) -> None:
+        self._monitor = monitor
+
+    def add_optimization_profile(self, profile: Any) -> int:
+        if not profile._shapes:
+            self._log("ERROR", "The optimization profile is not valid: no shapes were set")
+            return -1
+        self._profiles.append(profile)
+        return len(self._profiles) - 1
+
+    @property
+    def num_compute_capabilities(self) -> int:
+        return len(self._targets)
+
+    @num_compute_capabilities.setter
+    def num_compute_capabilities(self, count: int) -> None:
+        self._targets = [None] * count
+
+    def set_compute_capability(self, compute_capability: Any, index: int) -> bool:
+        if not 0 <= index < len(self._targets):
+            self._log("ERROR", "setComputeCapability: the index is out of range")
+            return False
+        number = int(compute_capability)
+        self._targets[index] = (number // 10, number % 10)
+        return True
+
+    def create_timing_cache(self, serialized_timing_cache: Any) -> Any:
+        self._warn_on_rtx()
+        raw = bytes(serialized_timing_cache)
+        if not raw:
+            entries: Dict[str, Any] = self._header()
+        else:
+            try:
+                entries = _read_cache(raw)
+            except ValueError:
+                self._log("ERROR", "The timing cache is damaged")
+                return None
+            if entries["release"] != self._home.release.version:
+                self._log("ERROR", "The timing cache was made by another TensorRT version")
+                return None
+        return self._home.make("ITimingCache", _header=entries, _tactics=entries["tactics"])
+
+    def set_timing_cache(self, cache: Any, ignore_mismatch: bool) -> bool:
+        self._warn_on_rtx()
+        if cache._header["gpu"] != self._header()["gpu"] and not ignore_mismatch:
+            self._log("ERROR", "The timing cache was made on another device")
+            return False
+        self._cache = cache
+        return True
+
+    def get_timing_cache(self) -> Any:
+        self._warn_on_rtx()
+        return self._cache
+
+    def _header(self) -> Dict[str, Any]:
+        gpu = self._home.machine.gpu
+        return {"release": self._home.release.version, "gpu": gpu.name, "tactics": {}}
+
+    def _warn_on_rtx(self) -> None:
+        if self._home.key == "rtx":
+            warnings.warn("Timing cache operations are no-ops", DeprecationWarning, stacklevel=3)
+
+
+class ITimingCache(TrtObject):
+    def serialize(self) -> Any:
+        body = json.dumps(self._header, sort_keys=True).encode("utf-8")
+        raw = _CACHE_MAGIC + hashlib.sha256(body).digest() + body
+        return host_memory(self._home, raw)
+
+
+def _read_cache(raw: bytes) -> Dict[str, Any]:
+    start = len(_CACHE_MAGIC) + hashlib.sha256().digest_size
+    body = raw[start:]
+    if raw[:start] != _CACHE_MAGIC + hashlib.sha256(body).digest():
+        raise ValueError
+    entries: Dict[str, Any] = json.loads(body.decode("utf-8"))
+    return entries
+
+
+CLASSES: Dict[str, type] = {
+    "Builder": Builder,
+    "IBuilderConfig": IBuilderConfig,
+    "IOptimizationProfile": IOptimizationProfile,
+    "ITimingCache": ITimingCache,
+}
