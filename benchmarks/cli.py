@@ -27,12 +27,15 @@ def build_parser() -> CommandParser:
         metavar="FILE",
         nargs="*",
         type=pathlib.Path,
-        help="ONNX files, or folders of them (default: the folder engines)",
+        help="ONNX files and engines, or folders of them (default: the folder engines)",
     )
     parser.add_argument("--batch", type=positive_int, default=BATCH_SIZE, help="clips in a batch")
     parser.add_argument("--backend", choices=BACKENDS, default="auto", help="what runs the model")
     parser.add_argument(
-        "--precision", choices=PRECISIONS, default="fp32", help="of the backend's arithmetic"
+        "--precision",
+        choices=PRECISIONS,
+        default="fp32",
+        help="of the backend's arithmetic with ONNX files; engines have their own",
     )
     parser.add_argument(
         "--threads", type=positive_int, help="of the CPU (default: its physical cores)"

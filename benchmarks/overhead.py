@@ -24,6 +24,7 @@ from clipedge.jetson.command_line import (
 )
 from clipedge.jetson.errors import BackendError
 from clipedge.jetson.runners import BACKENDS, Runner, open_runner
+from clipedge.jetson.runners.tensorrt_runner import TensorrtRunner
 
 Call = Callable[[], object]
 
@@ -37,7 +38,10 @@ class Overhead(NamedTuple):
 
 
 def direct_call(runner: Runner, clips: np.ndarray) -> Call:
-    """Return the backend's own inference call on ``clips``, as its documentation has it."""
+    """Return the backend's own inference call on ``clips``, as its documentation has it.
+
+    Of an engine that is: clips into page-locked memory, copy, engine, copy back, wait.
+    """
     if runner.backend == "onnxruntime":
         session = runner._session  # type: ignore[attr-defined]
         feed = {session.get_inputs()[0].name: clips}
@@ -45,6 +49,8 @@ def direct_call(runner: Runner, clips: np.ndarray) -> Call:
     if runner.backend == "openvino":
         request = runner._request(len(clips))  # type: ignore[attr-defined]
         return lambda: request.infer([clips], share_inputs=True)
+    if isinstance(runner, TensorrtRunner):
+        return runner.bare_call(clips)
     raise BackendError(f"There is no direct call for {runner.backend}.")
 
 
@@ -74,7 +80,7 @@ def build_parser() -> CommandParser:
         prog="python -m clipedge.benchmarks.overhead",
         description="Compare a Runner's infer with its backend's own call.",
     )
-    parser.add_argument("file", metavar="FILE", type=pathlib.Path, help="an ONNX file")
+    parser.add_argument("file", metavar="FILE", type=pathlib.Path, help="ONNX file or engine")
     parser.add_argument("--batch", type=positive_int, nargs="+", default=[1, 8])
     parser.add_argument("--backend", choices=BACKENDS, default="auto")
     parser.add_argument("--threads", type=positive_int)
@@ -91,6 +97,7 @@ def _run(arguments: argparse.Namespace) -> int:
     rows = []
     with open_runner(arguments.file, arguments.backend, arguments.threads) as runner:
         for batch in arguments.batch:
+            runner.check_batch(batch)
             clips = random_clips(runner.spec, batch)
             call = direct_call(runner, clips)
             result = measure_overhead(_infer_call(runner, clips), call, arguments.turns)

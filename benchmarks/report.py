@@ -5,11 +5,14 @@ import json
 import pathlib
 from typing import Any, Dict, List, Optional, Sequence
 
+import numpy as np
+
 from clipedge.benchmarks.timing import Timings
 from clipedge.jetson import paper
 from clipedge.jetson.command_line import format_table
 from clipedge.jetson.files import PathLike, write_whole
 from clipedge.jetson.runners import Runner
+from clipedge.jetson.runners.base import TimingMs
 from clipedge.jetson.spec import RANDOM_WEIGHTS, ClipSpec
 
 # Raised when a field changes its meaning or goes away; a new field does not raise it.
@@ -30,10 +33,21 @@ _HEADER = (
     "paper: Jetson TX2",
 )
 _DASH = "-"
+# What every backend says of itself; the rest are the details of one.
+_COMMON_FACTS = ("backend", "version", "device", "threads", "precision")
 
 
-def result_row(path: PathLike, runner: Runner, timings: Timings) -> Dict[str, Any]:
-    """Return one model's figures and what was held fixed, as plain JSON types."""
+def result_row(
+    path: PathLike, runner: Runner, timings: Timings, gpu_times_ms: Sequence[TimingMs] = ()
+) -> Dict[str, Any]:
+    """Return one model's figures and what was held fixed, as plain JSON types.
+
+    Args:
+        path: the model file.
+        runner: that ran it.
+        timings: what was measured.
+        gpu_times_ms: where each of these batches spent its time, on a GPU; else empty.
+    """
     spec = runner.spec
     facts = runner.describe()
     return {
@@ -50,6 +64,7 @@ def result_row(path: PathLike, runner: Runner, timings: Timings) -> Dict[str, An
         "device": facts["device"],
         "threads": facts["threads"],
         "precision": facts["precision"],
+        "details": {name: facts[name] for name in facts if name not in _COMMON_FACTS},
         "batch": timings.batch,
         "warmup_batches": timings.warmup_batches,
         "batches": timings.batches,
@@ -61,8 +76,17 @@ def result_row(path: PathLike, runner: Runner, timings: Timings) -> Dict[str, An
             "p99": round(timings.latency_ms(99), 4),
         },
         "latencies_ms": [round(latency, 4) for latency in timings.latencies_ms],
+        "gpu_median_ms": _medians(gpu_times_ms),
         "paper": paper_row(spec),
     }
+
+
+def _medians(times_ms: Sequence[TimingMs]) -> Optional[Dict[str, float]]:
+    """Return the median of each part of the time; None where nothing was measured."""
+    if not times_ms:
+        return None
+    medians = np.median(np.array(times_ms), axis=0)
+    return {name: round(float(value), 4) for name, value in zip(TimingMs._fields, medians)}
 
 
 def paper_row(spec: ClipSpec) -> Optional[Dict[str, Any]]:
@@ -107,7 +131,7 @@ def _cells(row: Dict[str, Any]) -> List[str]:
     speeds = (published.get("titan_xp_clips_per_s"), published.get("jetson_tx2_clips_per_s"))
     return [
         pathlib.Path(row["file"]).stem,
-        f"{row['backend']} {row['precision']} x{row['threads']}",
+        f"{row['backend']} {row['precision']}{_times(row['threads'])}",
         f"{row['clips_per_s']:.1f}",
         f"{latency_ms['median']:.1f}",
         f"{latency_ms['p95']:.1f}",
@@ -117,8 +141,14 @@ def _cells(row: Dict[str, Any]) -> List[str]:
     ]
 
 
+def _times(threads: Optional[int]) -> str:
+    return "" if threads is None else f" x{threads}"
+
+
 def _notes(rows: Sequence[Dict[str, Any]]) -> List[str]:
-    notes = ["Latencies are of a whole batch; x2 behind a backend: on 2 threads."]
+    notes = ["Latencies are of a whole batch."]
+    if any(row["threads"] for row in rows):
+        notes = ["Latencies are of a whole batch; x2 behind a backend: on 2 threads."]
     if any(row["paper"] for row in rows):
         note = (
             f"Paper: clips/s as published (Kopuklu et al. 2019, Table 8; {PAPER_CONDITIONS}), "

@@ -7,18 +7,23 @@ import pathlib
 import sys
 from typing import Any, Dict, List, Sequence
 
+import numpy as np
+
 from clipedge.benchmarks import report
 from clipedge.benchmarks.timing import measure, random_clips
 from clipedge.jetson import board
 from clipedge.jetson.command_line import DONE, FAILED
+from clipedge.jetson.engine_manifest import ENGINE_SUFFIX
 from clipedge.jetson.errors import ClipedgeError, UsageError
 from clipedge.jetson.files import make_folder, plain_path
 from clipedge.jetson.progress import ProgressLine
 from clipedge.jetson.runners import open_runner
+from clipedge.jetson.runners.base import TimingMs
+from clipedge.jetson.runners.opening import AUTO, TENSORRT
 from clipedge.jetson.version import own_version
 
 DEFAULT_FOLDER = pathlib.Path("engines")  # where export-engine writes
-MODEL_SUFFIX = ".onnx"
+ONNX_SUFFIX = ".onnx"
 
 # Above this share of the cores' time, other work slows the measurement.
 BUSY_SHARE = 0.25
@@ -28,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure what the arguments name; return the exit status."""
-    paths = find_models(arguments.files)
+    paths = find_models(arguments.files, arguments.backend)
     if arguments.json is not None:
         _check_json_path(arguments.json)
     document = _conditions(arguments)
@@ -42,28 +47,36 @@ def run(arguments: argparse.Namespace) -> int:
     return FAILED if document["failures"] else DONE
 
 
-def find_models(given: Sequence[pathlib.Path]) -> List[pathlib.Path]:
+def find_models(given: Sequence[pathlib.Path], backend: str = AUTO) -> List[pathlib.Path]:
     """Return the model files among files and folders, those of a folder by name.
 
+    Of a folder those count that ``backend`` runs: engines, ONNX files, or both with ``auto``.
+
     Raises:
-        UsageError: a path does not exist, a folder holds no ONNX file, or nothing was given and
+        UsageError: a path does not exist, a folder holds no model file, or nothing was given and
             there is no default folder.
     """
+    suffixes = [ONNX_SUFFIX, ENGINE_SUFFIX]
+    if backend != AUTO:
+        suffixes = [ENGINE_SUFFIX if backend == TENSORRT else ONNX_SUFFIX]
     if not given and not DEFAULT_FOLDER.is_dir():
         raise UsageError(
             f"No files were given and there is no folder {DEFAULT_FOLDER} here. Write a model with "
-            "export-engine --model shufflenetv1 --width 2.0, or name ONNX files."
+            "export-engine --model shufflenetv1 --width 2.0, or name ONNX files or engines."
         )
     paths: List[pathlib.Path] = []
     for path in given or [DEFAULT_FOLDER]:
         plain_path(path)
         if path.is_dir():
             found = sorted(
-                file for file in path.glob(f"*{MODEL_SUFFIX}") if not file.name.startswith(".")
+                file
+                for file in path.iterdir()
+                if file.suffix in suffixes and not file.name.startswith(".")
             )
             if not found:
+                kinds = " or ".join(suffixes)
                 raise UsageError(
-                    f"The folder {path} holds no {MODEL_SUFFIX} file; write one with export-engine."
+                    f"The folder {path} holds no {kinds} file; write one with export-engine."
                 )
             paths.extend(found)
         elif path.exists():
@@ -116,9 +129,19 @@ def _measure_into(
         with open_runner(
             path, arguments.backend, arguments.threads, arguments.precision
         ) as runner, ProgressLine(title) as progress:
+            runner.check_batch(arguments.batch)
             clips = random_clips(runner.spec, arguments.batch)
-            timings = measure(runner.infer, clips, arguments.duration, arguments.warmup, progress)
-            document["results"].append(report.result_row(path, runner, timings))
+            gpu_times_ms: List[TimingMs] = []
+
+            def infer(batch: np.ndarray) -> np.ndarray:
+                logits = runner.infer(batch)
+                if runner.last_timing_ms is not None:
+                    gpu_times_ms.append(runner.last_timing_ms)
+                return logits
+
+            timings = measure(infer, clips, arguments.duration, arguments.warmup, progress)
+            row = report.result_row(path, runner, timings, gpu_times_ms[timings.warmup_batches :])
+            document["results"].append(row)
     except ClipedgeError as error:
         document["failures"].append({"file": str(path), "error": str(error)})
         _log.error("jetson-bench: %s", error)

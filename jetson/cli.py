@@ -19,7 +19,9 @@ def build_parser() -> CommandParser:
         prog="gesture-demo",
         description="Recognise gestures and print one JSON line for each.",
     )
-    parser.add_argument("--model", required=True, metavar="FILE", help="ONNX file of export-engine")
+    parser.add_argument(
+        "--model", required=True, metavar="FILE", help="ONNX file or engine of export-engine"
+    )
     parser.add_argument(
         "--source",
         required=True,
@@ -32,7 +34,7 @@ def build_parser() -> CommandParser:
     parser.add_argument(
         "--truth", metavar="FILE", help="JSON lines of the true gestures, to compare with"
     )
-    parser.add_argument("--backend", default="auto", help="auto, onnxruntime or openvino")
+    parser.add_argument("--backend", default="auto", help="auto, onnxruntime, openvino or tensorrt")
     parser.add_argument("--threads", type=positive_int, metavar="N", help="CPU threads")
     parser.add_argument(
         "--threshold", type=threshold, default=0.5, help="smoothed score that names a gesture"

@@ -12,8 +12,10 @@ import contextlib
 import importlib
 import logging
 import sys
+import traceback
+import warnings
 from types import TracebackType
-from typing import Any, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Type
+from typing import Any, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Type, TypeVar, Union
 
 import numpy as np
 
@@ -22,6 +24,8 @@ from clipedge.jetson.errors import BackendError, UsageError
 _log = logging.getLogger(__name__)
 
 _MIB = 2.0**20
+
+_Resource = TypeVar("_Resource", "Buffer", "Event")
 
 _OTHERWISE = "Without an NVIDIA GPU, open the ONNX file instead of the engine."
 # pycuda is compiled where it is installed; TensorRT 8.2 asks for a release before 2021.1.
@@ -39,17 +43,12 @@ class GpuFacts(NamedTuple):
     integrated: bool  # it shares its memory with the CPU, as a Jetson's does
     cuda_version: str  # the latest the driver supports, such as "10.2"
 
-    @property
-    def architecture(self) -> str:
-        """The compute capability as NVIDIA's tools write it: ``sm_62``."""
-        return "sm_{}{}".format(*self.compute_capability)
-
 
 class Buffer:
     """Memory that the GPU reaches: its own, the host's, or the host's mapped into its addresses.
 
     Attributes:
-        array: the host's side; None where the memory is the GPU's own.
+        array: the host's side, a numpy array; None where the memory is the GPU's own.
         address: what a kernel reads and writes; None where it cannot.
     """
 
@@ -57,16 +56,27 @@ class Buffer:
         self, allocation: Any, array: Optional[np.ndarray], address: Optional[int]
     ) -> None:
         self._allocation = allocation
-        self.array = array
-        self.address = address
+        self.array: Any = array
+        self.address: Any = address
 
     def free(self) -> None:
         """Free the memory; the session that made it calls this. A second call does nothing."""
-        allocation, self._allocation = self._allocation, None
         # Nobody may touch the array any more: it would read memory that is not there.
         self.array = self.address = None
+        allocation, self._allocation = self._allocation, None
         if allocation is not None:
             allocation.free()
+
+
+class Event:
+    """A mark in the stream, which notes the time when the GPU passes it."""
+
+    def __init__(self, native: Any) -> None:
+        self.native = native
+
+    def free(self) -> None:
+        """Destroy it; the session that made it calls this."""
+        self.native = None
 
 
 class CudaSession:
@@ -86,9 +96,10 @@ class CudaSession:
         self._driver = _started_driver()
         device = _device(self._driver, index)
         self.facts = _facts(self._driver, device)
-        self._owned: List[Buffer] = []
+        self._owned: List[Union[Buffer, Event]] = []
         self._stream: Any = None
         self._context: Any = None
+        self._emptied = False
         try:
             with _cuda_errors(self._driver):
                 self._context = _new_context(self._driver, device)
@@ -113,6 +124,9 @@ class CudaSession:
             try:
                 context.push()
                 yield
+            except BaseException as error:
+                _drop_what_frames_hold(error)
+                raise
             finally:
                 # An interrupt may have come before the push, or the block may have closed us.
                 if self._driver.Context.get_current() == context:
@@ -140,10 +154,10 @@ class CudaSession:
         allocation: Any = array.base
         return self._own(Buffer(allocation, array, int(allocation.get_device_pointer())))
 
-    def free(self, buffer: Buffer) -> None:
-        """Free one buffer before the session ends; the caller has synchronised."""
-        self._owned.remove(buffer)
-        buffer.free()
+    def free(self, resource: Union[Buffer, Event]) -> None:
+        """Free a buffer or event before the session ends; the caller has synchronised."""
+        self._owned.remove(resource)
+        resource.free()
 
     def copy_to_device(self, host: Buffer, device: Buffer) -> None:
         """Queue a copy of a pinned buffer into a device buffer; leave both alone until then."""
@@ -153,53 +167,67 @@ class CudaSession:
         """Queue a copy of a device buffer into a pinned buffer."""
         self._driver.memcpy_dtoh_async(host.array, device.address, self._stream)
 
-    def event(self) -> Any:
+    def event(self) -> Event:
         """Return a new event, for ``record`` and ``elapsed_ms``."""
-        return self._driver.Event()
+        return self._own(Event(self._driver.Event()))
 
-    def record(self, event: Any) -> None:
-        """Queue the noting of the time."""
-        event.record(self._stream)
+    def record(self, event: Event) -> None:
+        """Queue the event."""
+        event.native.record(self._stream)
 
-    def elapsed_ms(self, start: Any, end: Any) -> float:
+    def elapsed_ms(self, start: Event, end: Event) -> float:
         """Return the GPU's milliseconds between two events that have happened."""
-        return float(start.time_till(end))
+        return float(start.native.time_till(end.native))
 
     def synchronize(self) -> None:
         """Wait until all that was queued is done; other threads run meanwhile."""
         self._stream.synchronize()
+
+    def drain(self) -> None:
+        """Wait until nothing is queued any more, also after a failure that was told already."""
+        if self._stream is None:
+            return
+        try:
+            self._stream.synchronize()
+        except self._driver.Error as error:
+            _log.debug("CUDA failed before the session was closed: %s", error)
 
     def close(self) -> None:
         """Free everything in reverse order, the context last; a second call does nothing.
 
         What is still queued is waited for, so that no copy writes to memory that is gone.
         """
-        if self._context is None:
-            return
+        interrupt: Optional[KeyboardInterrupt] = None
+        while self._context is not None:
+            try:
+                self._free_all()
+            except KeyboardInterrupt as error:  # told when everything is free
+                _drop_what_frames_hold(error)
+                interrupt = error
+        if interrupt is not None:
+            raise interrupt
+
+    def _free_all(self) -> None:
+        """Free everything; called again after an interrupt, it goes on."""
         try:
-            # Not through `current`: detaching takes the context off this thread's stack as well,
-            # and pycuda detaches in any thread only a context that is current there.
-            self._context.push()
-            self._drain()
-            while self._owned:
-                self._owned.pop().free()
-            self._stream = None
-        finally:
-            # The driver frees with the context whatever an interrupt in here has left.
+            if not self._emptied:
+                # Not through `current`: detaching takes the context off this thread's stack too,
+                # and in another thread than its maker's pycuda detaches only what is current.
+                self._context.push()
+                self.drain()
+                while self._owned:
+                    self._owned[-1].free()
+                    self._owned.pop()
+                self._stream = None
+                self._emptied = True
             self._context.detach()
-            self._context = None
+        except self._driver.Error as error:  # the context is gone, and all that was in it
+            _log.debug("CUDA while the session was closed: %s", error)
+        self._context = None
 
-    def _drain(self) -> None:
-        if self._stream is None:
-            return
-        try:
-            self._stream.synchronize()
-        except self._driver.Error as error:  # a kernel failed; whoever waited for it was told
-            _log.debug("CUDA failed before the session was closed: %s", error)
-
-    def _own(self, buffer: Buffer) -> Buffer:
-        self._owned.append(buffer)
-        return buffer
+    def _own(self, resource: _Resource) -> _Resource:
+        self._owned.append(resource)
+        return resource
 
     def _host_array(self, shape: Sequence[int], dtype: Any, flags: int) -> np.ndarray:
         size_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
@@ -262,7 +290,10 @@ def _started_driver() -> Any:
 
 def _imported_driver() -> Any:
     try:
-        return importlib.import_module("pycuda.driver")
+        with warnings.catch_warnings():
+            # It warns of an old driver before it fails; the error says it too.
+            warnings.simplefilter("ignore")
+            return importlib.import_module("pycuda.driver")
     except ImportError as error:
         text = _reason(error)
         if isinstance(error, ModuleNotFoundError) and error.name in ("pycuda", "pycuda.driver"):
@@ -317,6 +348,15 @@ def _new_context(driver: Any, device: Any) -> Any:
             made.detach()
         raise
     return context
+
+
+def _drop_what_frames_hold(error: BaseException) -> None:
+    """Let go of what the frames of a traceback hold, while its context is current.
+
+    An interrupt during a long call is raised when the call is over. What it made has no name yet,
+    or only one in a frame that the traceback keeps until the context is gone.
+    """
+    traceback.clear_frames(error.__traceback__)
 
 
 @contextlib.contextmanager

@@ -31,7 +31,11 @@ def recognise(
         runner: scores clips of its own ClipSpec.
         recogniser: made for the labels of that ClipSpec.
         interval_s: least time of the source's clock between two inferences, seconds.
+
+    Raises:
+        ClipError: the model file does not take single clips.
     """
+    runner.check_batch(1)  # not after the seconds that the first clip takes
     preprocess, buffer = Preprocessor(runner.spec), ClipBuffer(runner.spec)
     clip = np.empty((1, *runner.spec.clip_shape), np.float32)  # filled anew for each inference
     due_s: Optional[float] = None

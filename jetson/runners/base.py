@@ -3,7 +3,7 @@
 import abc
 import threading
 from types import TracebackType
-from typing import Any, Dict, Optional, Type
+from typing import Any, Dict, NamedTuple, Optional, Tuple, Type
 
 import numpy as np
 
@@ -23,6 +23,15 @@ def in_pixel_range(values: np.ndarray) -> bool:
     return bool(values.min() >= 0.0 and values.max() <= MAX_PIXEL)
 
 
+class TimingMs(NamedTuple):
+    """Where an inference on a GPU spent its time, milliseconds; all but the last by its clock."""
+
+    h2d: float  # copying the clips to the GPU's memory; 0 where it reads the host's
+    compute: float
+    d2h: float  # copying the logits back, likewise
+    staging: float  # the CPU, copying the clips to memory that the GPU reaches
+
+
 class Runner(abc.ABC):
     """A loaded model. A context manager; ``infer`` may be called any number of times.
 
@@ -31,14 +40,16 @@ class Runner(abc.ABC):
     Attributes:
         spec: the ClipSpec the model file carries.
         backend: ``onnxruntime``, ``openvino`` or ``tensorrt``.
-        batch_size: the only batch size the file takes; None where it takes any.
+        batch_sizes: those the file takes, ascending; None where it takes any.
+        last_timing_ms: of the last inference, where the backend runs on a GPU; else None.
     """
 
     backend = ""
 
-    def __init__(self, spec: ClipSpec, batch_size: Optional[int] = None) -> None:
+    def __init__(self, spec: ClipSpec, batch_sizes: Optional[Tuple[int, ...]] = None) -> None:
         self.spec = spec
-        self.batch_size = batch_size
+        self.batch_sizes = batch_sizes
+        self.last_timing_ms: Optional[TimingMs] = None
         # Odd, so that the sample does not stay in the same columns of every row.
         self._sample_stride = int(np.prod(spec.clip_shape)) // SAMPLES_A_CLIP | 1
         self._open = True
@@ -54,8 +65,8 @@ class Runner(abc.ABC):
             (N, classes) float32 logits, an array of the caller's own: no later call changes it.
 
         Raises:
-            ClipError: shape, dtype or range is not the ClipSpec's. Of the range a sample is looked
-                at: a single odd pixel can pass.
+            ClipError: shape, dtype or range is not the ClipSpec's, or the file does not take this
+                batch size. Of the range a sample is looked at: a single odd pixel can pass.
             UsageError: the runner is closed.
             BackendError: the backend could not run the clips.
         """
@@ -81,7 +92,19 @@ class Runner(abc.ABC):
 
     @abc.abstractmethod
     def describe(self) -> Dict[str, Any]:
-        """Return backend, version, device, threads and precision, as plain JSON types."""
+        """Return backend, version, device, threads and precision, as plain JSON types.
+
+        ``threads`` is None where it is not the CPU that computes.
+        """
+
+    def check_batch(self, count: int) -> None:
+        """Raise ClipError where the file does not take batches of ``count`` clips."""
+        if self.batch_sizes is not None and count not in self.batch_sizes:
+            raise self._refusal(f"a batch of {count}", self._advice_on_batch(count))
+
+    def _advice_on_batch(self, count: int) -> str:
+        """Return what to do to run a batch size that the file does not take."""
+        return ""
 
     def close(self) -> None:
         """Free what the backend holds; a second call does nothing."""
@@ -94,8 +117,7 @@ class Runner(abc.ABC):
             raise self._refusal(f"{type(clips).__name__}, not a numpy array")
         if clips.ndim != 5 or clips.shape[1:] != self.spec.clip_shape or clips.shape[0] < 1:
             raise self._refusal(f"shape {clips.shape}")
-        if self.batch_size not in (None, clips.shape[0]):
-            raise self._refusal(f"a batch of {clips.shape[0]}")
+        self.check_batch(clips.shape[0])
         if clips.dtype != np.float32:
             raise self._refusal(f"dtype {clips.dtype}")
         clips = np.ascontiguousarray(clips)
@@ -108,7 +130,7 @@ class Runner(abc.ABC):
         return clips
 
     def _refusal(self, got: str, advice: str = "") -> ClipError:
-        count = self.batch_size or "N"
+        count = "N" if self.batch_sizes is None else _either(self.batch_sizes)
         shape = "({}, {}, {}, {}, {})".format(count, *self.spec.clip_shape)
         return ClipError(f"Clips must be {shape} float32, RGB, 0-255; got {got}. {advice}".rstrip())
 
@@ -122,3 +144,9 @@ class Runner(abc.ABC):
         trace: Optional[TracebackType],
     ) -> None:
         self.close()
+
+
+def _either(sizes: Tuple[int, ...]) -> str:
+    """Return ``1, 4 or 8``."""
+    *most, last = [str(size) for size in sizes]
+    return f"{', '.join(most)} or {last}" if most else last

@@ -2,12 +2,15 @@
 
 import pathlib
 import re
-from typing import Any, List, Optional, Sequence
+from typing import Any, List, Optional, Sequence, Tuple
 
 from clipedge.jetson.errors import ModelFileError, SpecError
 from clipedge.jetson.files import PathLike
 from clipedge.jetson.onnx_metadata import read_onnx_metadata
 from clipedge.jetson.spec import METADATA_KEY, SPEC_SUFFIX, ClipSpec, load_spec, spec_from_json
+
+# In the metadata of an ONNX file whose arithmetic is not fp32.
+PRECISION_KEY = "clipedge.precision"
 
 # Whole lines of OpenVINO's messages, and the beginning of ONNX Runtime's, that tell a user nothing.
 _NOISE = re.compile(
@@ -45,7 +48,7 @@ def check_graph(
     spec: ClipSpec,
     inputs: Sequence[Sequence[Any]],
     outputs: Sequence[Sequence[Any]],
-) -> Optional[int]:
+) -> Optional[Tuple[int, ...]]:
     """Compare a graph's inputs and outputs with the ClipSpec.
 
     Args:
@@ -55,7 +58,7 @@ def check_graph(
         outputs: shape of each output, likewise.
 
     Returns:
-        The only batch size the graph takes; None where it takes any.
+        The only batch size the graph takes, as a tuple; None where it takes any.
 
     Raises:
         ModelFileError: the graph is not one input of clips and one output of logits.
@@ -68,7 +71,7 @@ def check_graph(
     _check_shape(path, "input", inputs[0], [None, *spec.clip_shape])
     _check_shape(path, "output", outputs[0], [None, spec.num_classes])
     batch_size = inputs[0][0]
-    return batch_size if isinstance(batch_size, int) else None
+    return (batch_size,) if isinstance(batch_size, int) else None
 
 
 def _check_shape(

@@ -8,7 +8,7 @@ import onnxruntime
 from clipedge.jetson.errors import BackendError, ModelFileError
 from clipedge.jetson.files import PathLike
 from clipedge.jetson.runners.base import Runner
-from clipedge.jetson.runners.model_file import check_graph, reason_of
+from clipedge.jetson.runners.model_file import PRECISION_KEY, check_graph, reason_of
 from clipedge.jetson.spec import ClipSpec
 
 _LOG_FATAL_ONLY = 4  # its errors arrive as exceptions too; without this they are printed as well
@@ -35,14 +35,17 @@ class OnnxruntimeRunner(Runner):
                 f"onnxruntime {onnxruntime.__version__} cannot open {path}: {reason_of(error)}."
             ) from None
         inputs, outputs = session.get_inputs(), session.get_outputs()
-        batch_size = check_graph(
+        batch_sizes = check_graph(
             path, spec, [entry.shape for entry in inputs], [entry.shape for entry in outputs]
         )
-        super().__init__(spec, batch_size)
+        super().__init__(spec, batch_sizes)
         self._session: Any = session
         self._input_name = inputs[0].name
         self._output_names = [outputs[0].name]
         self._threads = threads
+        # The arithmetic's where the file says it; files from elsewhere are taken as fp32.
+        metadata = session.get_modelmeta().custom_metadata_map
+        self._precision = str(metadata.get(PRECISION_KEY, "fp32"))
 
     def _infer(self, clips: np.ndarray) -> np.ndarray:
         try:
@@ -59,7 +62,7 @@ class OnnxruntimeRunner(Runner):
             "version": onnxruntime.__version__,
             "device": "CPU",
             "threads": self._threads,
-            "precision": "fp32",
+            "precision": self._precision,
         }
 
     def close(self) -> None:

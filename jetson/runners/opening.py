@@ -14,6 +14,7 @@ import numpy as np
 
 from clipedge.jetson.board import physical_cores
 from clipedge.jetson.command_line import nearest
+from clipedge.jetson.engine_manifest import ENGINE_SUFFIX
 from clipedge.jetson.errors import BackendError, ClipedgeError, UsageError
 from clipedge.jetson.files import PathLike, plain_path
 from clipedge.jetson.runners.base import Runner
@@ -22,7 +23,6 @@ from clipedge.jetson.spec import ClipSpec
 
 AUTO = "auto"
 TENSORRT = "tensorrt"
-ENGINE_SUFFIX = ".engine"
 DEFAULT_PRECISION = "fp32"
 PRECISIONS = ("fp32", "bf16", "fp16")
 
@@ -57,7 +57,7 @@ _BACKENDS: Dict[str, _Backend] = {
         ["fp32", "bf16", "fp16"],
     ),
 }
-BACKENDS = (AUTO, *_BACKENDS)
+BACKENDS = (AUTO, *_BACKENDS, TENSORRT)
 
 
 def open_runner(
@@ -69,25 +69,32 @@ def open_runner(
     """Open a model file.
 
     Args:
-        path: an ONNX file that carries its ClipSpec, or has it beside it as ``NAME.spec.json``.
-        backend: one of BACKENDS; ``auto`` times those that are installed on this file and takes
-            the fastest.
+        path: an ONNX file that carries its ClipSpec, or has it beside it as ``NAME.spec.json``;
+            or a TensorRT engine with its manifest beside it, ``NAME.engine.json``.
+        backend: one of BACKENDS; ``auto`` times those that are installed on an ONNX file and
+            takes the fastest. Engines run with ``tensorrt`` alone, ONNX files with the others.
         threads: of the CPU, for one inference; None: as many as the machine has physical cores.
-        precision: of the arithmetic; other than fp32 only where it is asked for by name.
+            An engine runs on the GPU and takes none.
+        precision: of the arithmetic; other than fp32 only where it is asked for by name. That of
+            an engine was chosen when it was built.
 
     Raises:
-        UsageError: there is no such file, backend or precision, or threads is not above 0.
+        UsageError: there is no such file, backend or precision, threads is not above 0, or the
+            backend does not run this kind of file.
         ModelFileError: the file is damaged, no ONNX model, or does not fit its ClipSpec.
-        BackendError: the backend is not installed, or cannot compute in this precision.
+        BackendError: the backend is not installed, has no GPU, or cannot compute in this
+            precision; as EngineMismatchError: the engine belongs to another machine.
     """
     path = pathlib.Path(plain_path(path))
     _check_arguments(backend, threads, precision)
-    if backend == TENSORRT or path.suffix == ENGINE_SUFFIX:
-        raise BackendError(
-            f"{path}: this version of clipedge does not run TensorRT engines yet; open the ONNX "
-            "file the engine was built from."
-        )
+    if path.suffix == ENGINE_SUFFIX:
+        return _open_engine(path, backend, precision)
     spec = read_model_spec(path)
+    if backend == TENSORRT:
+        raise UsageError(
+            f"{path} is an ONNX file; tensorrt runs engines. Build one on the machine that will "
+            f"run it: export-engine --onnx {path}"
+        )
     count = physical_cores() if threads is None else threads
     names = _candidates(backend, precision)
     if len(names) == 1:
@@ -104,12 +111,28 @@ def is_installed(backend: str) -> bool:
 
 
 def _check_arguments(backend: str, threads: Optional[int], precision: str) -> None:
-    if backend not in BACKENDS and backend != TENSORRT:
+    if backend not in BACKENDS:
         raise UsageError(f"There is no backend '{backend}'; {nearest(backend, BACKENDS)}")
     if precision not in PRECISIONS:
         raise UsageError(f"There is no precision '{precision}'; {nearest(precision, PRECISIONS)}")
     if threads is not None and threads < 1:
         raise UsageError(f"threads must be a whole number above 0; got {threads}.")
+
+
+def _open_engine(path: pathlib.Path, backend: str, precision: str) -> Runner:
+    if backend not in (AUTO, TENSORRT):
+        raise UsageError(
+            f"{path} is a TensorRT engine and {backend} runs ONNX files: open the ONNX file it was "
+            "built from, or choose the backend tensorrt."
+        )
+    if precision != DEFAULT_PRECISION:
+        raise UsageError(
+            f"{path}: the precision of an engine is chosen when it is built. Build one in "
+            f"{precision}: export-engine --onnx FILE --precision {precision}"
+        )
+    from clipedge.jetson.runners.tensorrt_runner import TensorrtRunner
+
+    return TensorrtRunner(path)
 
 
 def _candidates(backend: str, precision: str) -> List[str]:
@@ -182,7 +205,8 @@ def _fastest(names: List[str], opener: Callable[[str], Runner]) -> Runner:
 
 def _trial_ms(runner: Runner) -> float:
     """Return the median latency of one batch of the smallest size, in milliseconds."""
-    shape = (runner.batch_size or 1, *runner.spec.clip_shape)
+    smallest = 1 if runner.batch_sizes is None else runner.batch_sizes[0]
+    shape = (smallest, *runner.spec.clip_shape)
     pixels = np.random.RandomState(_TRIAL_SEED).randint(0, 256, size=shape)
     clips = pixels.astype(np.float32)
     runner.infer(clips)

@@ -34,13 +34,13 @@ class OpenvinoRunner(Runner):
             self._model: Any = self._core.read_model(str(path))
         except Exception as error:
             raise ModelFileError(f"openvino cannot open {path}: {reason_of(error)}.") from None
-        batch_size = check_graph(
+        batch_sizes = check_graph(
             path,
             spec,
             [_shape(port) for port in self._model.inputs],
             [_shape(port) for port in self._model.outputs],
         )
-        super().__init__(spec, batch_size)
+        super().__init__(spec, batch_sizes)
         self._path = path
         self._precision = precision
         self._config = {
@@ -51,7 +51,7 @@ class OpenvinoRunner(Runner):
         }
         self._requests: Dict[Optional[int], Any] = {}  # by batch size; None: the dynamic one
         self._threads = threads
-        self._request(batch_size or 1)
+        self._request(1 if batch_sizes is None else batch_sizes[0])
 
     def _request(self, count: int) -> Any:
         """Return the inference request for a batch size, compiled when first asked for."""
@@ -66,7 +66,7 @@ class OpenvinoRunner(Runner):
     def _compile(self, size: Optional[int]) -> Any:
         model = self._model
         try:
-            if size is not None and self.batch_size is None:
+            if size is not None and self.batch_sizes is None:
                 model = model.clone()
                 model.reshape([size, *self.spec.clip_shape])
             compiled = self._core.compile_model(model, _DEVICE, self._config)

@@ -284,10 +284,30 @@ class TestOpening:
         with pytest.raises(UsageError, match="threads"):
             open_runner(tiny_model, threads=0)
 
-    def test_an_engine_is_refused_honestly(self, tiny_model, tmp_path):
-        for path, name in [(tmp_path / "a.engine", "auto"), (tiny_model, "tensorrt")]:
-            with pytest.raises(BackendError, match="does not run TensorRT engines yet"):
-                open_runner(path, name)
+    def test_a_backend_that_does_not_run_this_kind_of_file_says_which_does(
+        self, tiny_model, tmp_path
+    ):
+        engine = tmp_path / "a.engine"
+        with pytest.raises(UsageError, match=r"is an ONNX file.*export-engine --onnx .*tiny.onnx"):
+            open_runner(tiny_model, "tensorrt")
+        for name in BACKENDS:
+            with pytest.raises(UsageError, match="is a TensorRT engine.*choose the backend tensorrt"):
+                open_runner(engine, name)
+        with pytest.raises(UsageError, match=r"a.engine.*--precision fp16"):
+            open_runner(engine, precision="fp16")
+        with pytest.raises(UsageError, match="a.engine does not exist"):
+            open_runner(engine)
+
+    def test_an_fp16_file_is_not_called_fp32(self, model_writer, tmp_path):
+        need("onnxruntime")
+        onnx = pytest.importorskip("onnx")
+        path = model_writer(tmp_path / "half.onnx")
+        model = onnx.load(str(path))
+        entry = model.metadata_props.add()
+        entry.key, entry.value = "clipedge.precision", "fp16"
+        onnx.save(model, str(path))
+        with open_runner(path, "onnxruntime") as runner:
+            assert runner.describe()["precision"] == "fp16"
 
     def test_bf16_is_used_only_when_asked_for(self, tiny_model, clip_maker):
         need("openvino")
@@ -305,7 +325,7 @@ class TestOpening:
     def test_a_fixed_batch_is_kept(self, backend, model_writer, tmp_path, clip_maker):
         path = model_writer(tmp_path / "two.onnx", batch=2)
         with open_runner(path, backend) as runner:
-            assert runner.batch_size == 2
+            assert runner.batch_sizes == (2,)
             assert runner.infer(clip_maker(runner.spec, 2)).shape == (2, 5)
             with pytest.raises(ClipError, match=r"\(2, 3, 4, 16, 16\).*a batch of 3"):
                 runner.infer(clip_maker(runner.spec, 3))
