@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import pathlib
-from typing import Any, Dict, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, NamedTuple, Optional, Sequence, Tuple, Union
 
 from clipedge.export.checkpoint_source import (
     JESTER_CLASSES,
@@ -12,8 +12,18 @@ from clipedge.export.checkpoint_source import (
     from_checkpoint,
     with_random_weights,
 )
+from clipedge.export.fp16_ranking import with_fp16_order
+from clipedge.export.graph_files import AUTO, SOURCE_KEY, form_path
+from clipedge.export.graph_forms import CONV3D, FORMS, rewrite
 from clipedge.export.onnx_graph import HIGHEST_OPSET, LOWEST_OPSET, build_onnx
-from clipedge.export.parity import ParityReport, check_parity
+from clipedge.export.parity import (
+    ParityError,
+    ParityReport,
+    check_clips,
+    check_parity,
+    compare,
+    onnxruntime_infer,
+)
 from clipedge.jetson.errors import ClipedgeError, UsageError
 from clipedge.jetson.files import PathLike, make_folder, write_set
 from clipedge.jetson.spec import RANDOM_WEIGHTS, SPEC_SUFFIX, ClipSpec
@@ -21,6 +31,12 @@ from clipedge.jetson.spec import RANDOM_WEIGHTS, SPEC_SUFFIX, ClipSpec
 log = logging.getLogger(__name__)
 
 ONNX_SUFFIX = ".onnx"
+
+# One clip of each kind that check_clips makes; other clips than the parity check's.
+RANKING_CLIPS, RANKING_SEED = 3, 1904
+
+# Of the largest logit. A rewriting is exact but for the order of its sums.
+FORM_TOLERANCE = 1e-4
 PARITY_SUFFIX = ".parity.json"
 
 
@@ -57,11 +73,12 @@ def export_model(
     batches: Sequence[int] = (1, 8),
     opset: int = 13,
     output: PathLike = "engines",
+    graph: str = AUTO,
 ) -> ExportResult:
     """Export a checkpoint, or an architecture with random weights, to a folder.
 
-    Writes NAME.onnx, NAME.spec.json and NAME.parity.json, all of them or none, after the parity
-    check has passed.
+    Writes NAME.onnx, NAME.spec.json and NAME.parity.json, and NAME_FORM.onnx for the graph forms
+    asked for, all of them or none, after the parity checks have passed.
 
     Args:
         model: architecture for random weights; or None.
@@ -71,6 +88,7 @@ def export_model(
         batches: batch sizes whose parity is checked.
         opset: ONNX opset.
         output: folder for the files; made if missing.
+        graph: a graph form to write beside the network as trained, or ``auto``: all there are.
 
     Raises:
         ClipedgeError: the model or checkpoint is no good, the parity check failed, or the files
@@ -90,27 +108,62 @@ def export_model(
             source.spec.architecture,
         )
     folder = make_folder(output)  # before the long work: an unwritable place is heard of early
-    return _export(source, batches, opset, folder)
+    return _export(source, batches, opset, folder, _forms(graph))
 
 
 def _export(
-    source: ModelToExport, batches: Sequence[int], opset: int, folder: pathlib.Path
+    source: ModelToExport,
+    batches: Sequence[int],
+    opset: int,
+    folder: pathlib.Path,
+    forms: Sequence[str],
 ) -> ExportResult:
     spec = source.spec.validate()
     log.info("exporting %s to ONNX opset %d", spec.file_stem, opset)
     onnx_bytes = build_onnx(source.model, spec, opset)
     parity = check_parity(source.model, onnx_bytes, spec, batches)
+    log.info("ranking its layers for fp16")
+    onnx_bytes = with_fp16_order(onnx_bytes, check_clips(spec, RANKING_CLIPS, RANKING_SEED))
     sha256 = hashlib.sha256(onnx_bytes).hexdigest()
     report = dict(parity.to_dict(), onnx_sha256=sha256)
-    contents = (
-        (folder / (spec.file_stem + ONNX_SUFFIX), onnx_bytes),
+    onnx_path = folder / (spec.file_stem + ONNX_SUFFIX)
+    rewritten = [(form_path(onnx_path, form), _rewritten(onnx_bytes, form, spec)) for form in forms]
+    contents: Tuple[Tuple[pathlib.Path, Union[bytes, str]], ...] = (
+        (onnx_path, onnx_bytes),
         (folder / (spec.file_stem + SPEC_SUFFIX), spec.to_json()),
         (folder / (spec.file_stem + PARITY_SUFFIX), json.dumps(report, indent=2) + "\n"),
+        *rewritten,
     )
     if contents[0][0].exists():
         log.warning("replacing %s", contents[0][0])
     write_set(contents)
     return ExportResult(spec, tuple(path for path, _ in contents), parity, sha256)
+
+
+def _forms(graph: str) -> Sequence[str]:
+    """Return the forms to write beside the network as trained."""
+    others = [form for form in FORMS if form != CONV3D]
+    return others if graph == AUTO else [form for form in others if form == graph]
+
+
+def _rewritten(onnx_bytes: bytes, form: str, spec: ClipSpec) -> bytes:
+    """Return the network in another form, compared with what it came from."""
+    import onnx
+
+    model = onnx.load_from_string(rewrite(onnx_bytes, form))
+    entry = model.metadata_props.add()
+    entry.key, entry.value = SOURCE_KEY, hashlib.sha256(onnx_bytes).hexdigest()
+    content: bytes = model.SerializeToString()
+    clips = check_clips(spec, RANKING_CLIPS, RANKING_SEED)
+    expected, got = (onnxruntime_infer(one)(clips) for one in (onnx_bytes, content))
+    comparison = compare(len(clips), expected, got)
+    if not comparison.finite or comparison.relative_error > FORM_TOLERANCE:
+        raise ParityError(
+            f"{spec.file_stem}: its {form} form is wrong, so no file was written: it differs by "
+            f"{comparison.relative_error:.1e} of the largest logit. Please report it with the "
+            "model's name; --graph conv3d does without it."
+        )
+    return content
 
 
 def _require_packages() -> None:

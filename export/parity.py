@@ -166,7 +166,7 @@ def check_parity(
         ParityError: a logit is off by more than the tolerance or not finite; the file is wrong.
     """
     single, double = _torch_infer(model), _torch_infer(copy.deepcopy(model).double())
-    candidate = _onnxruntime_infer(onnx_bytes)
+    candidate = onnxruntime_infer(onnx_bytes)
     count = max(*batches, LEAST_CLIPS)
     # Clips, normalised clips, and what the first layers make of a batch.
     clip_mb = np.prod(spec.clip_shape, dtype=float) * 4 / 2**20
@@ -225,7 +225,12 @@ def _response(logits: np.ndarray) -> float:
     return float(np.ptp(logits, axis=0).max()) / (float(np.abs(logits).max()) or 1.0)
 
 
-def _onnxruntime_infer(onnx_bytes: bytes) -> Infer:
+def onnxruntime_infer(onnx_bytes: bytes) -> Infer:
+    """Return a function from clips to logits that runs an ONNX file on the CPU.
+
+    Raises:
+        ImportError: ONNX Runtime is not installed.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

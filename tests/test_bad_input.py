@@ -48,7 +48,7 @@ def run(command, line, cwd):
 
 
 # What a command says of its progress before the error; anything else counts as error.
-TALK = ("loading ", "exporting ", "checking ", "RANDOM WEIGHTS", "This machine is busy", "Backend:",
+TALK = ("loading ", "exporting ", "checking ", "ranking ", "RANDOM WEIGHTS", "This machine is busy", "Backend:",
         "[1/1] ", "The classes are numbered")  # fmt: skip
 
 

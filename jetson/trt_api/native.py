@@ -10,7 +10,10 @@ from typing import Any, Callable, Dict, List
 _log = logging.getLogger("clipedge.tensorrt")
 
 # Where in its own sources TensorRT noticed something; no user can do anything with it.
-_NOISE = re.compile(r"(\(In \w+ at /\S+:\d+\))|(\[\w+\.(cpp|h):[\w:]+\])|( at /\S+:\d+)|\s+")
+_NOISE = re.compile(
+    r"\(?\.? ?In \w+ at /\S+:\d+\)?|\(\[\w+\.(cpp|h):[^\]]*\]|\[\w+\.(cpp|h):[^\]]*\]"
+    r"|I\w+::\w+: |Error Code \d+: (Myelin )?"
+)
 _LONGEST_REASON = 600  # characters
 
 
@@ -86,4 +89,4 @@ def member_name(value: Any) -> str:
 
 
 def _plain(message: str) -> str:
-    return _NOISE.sub(" ", message).strip()
+    return " ".join(_NOISE.sub(" ", message).split())
