@@ -1,11 +1,15 @@
 """Which layers take the time: measured on the GPU, elsewhere the list of what is to be run."""
 
 import json
+import logging
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
+from clipedge.jetson.errors import BackendError
 from clipedge.jetson.trt_api import NetworkLayer
+
+log = logging.getLogger(__name__)
 
 LAYERS_SUFFIX = ".layers.json"  # appended: NAME.engine.layers.json
 RUNS = 20  # timed, after as many that warm up
@@ -86,7 +90,11 @@ def profile_of_engine(runner: Any, batch: int) -> LayerProfile:
     """
     clips = np.full((batch, *runner.spec.clip_shape), 128.0, np.float32)
     times_ms = runner.layer_times_ms(clips, RUNS)
-    described = {row.name: row for row in _inspected(runner.layer_information())}
+    try:
+        described = {row.name: row for row in _inspected(runner.layer_information())}
+    except BackendError as error:  # times alone are worth showing
+        log.info("%s", error)
+        described = {}
     total_ms = sum(times_ms.values()) or 1.0
     rows = []
     for name, time_ms in times_ms.items():

@@ -4,7 +4,7 @@ import contextlib
 import pathlib
 import statistics
 import time
-from typing import Any, Callable, ContextManager, Dict, Optional, Tuple, TypeVar
+from typing import Any, Callable, ContextManager, Dict, List, Optional, Tuple, TypeVar
 
 import numpy as np
 
@@ -90,6 +90,71 @@ class TensorrtRunner(Runner):
 
         return call
 
+    def layer_times_ms(self, clips: np.ndarray, runs: int) -> Dict[str, float]:
+        """Return the median time of each layer, in the order they run, by TensorRT's profiler.
+
+        The runner is slower afterwards: the profiler stays. Open another for anything else.
+
+        Args:
+            clips: as ``infer`` takes them.
+            runs: how often to run them; as many runs before warm up.
+        """
+        self.infer(clips)
+        times_ms: Dict[str, List[float]] = {}
+        with self._context():
+            lane = self._lanes[len(clips)]
+            lane.execution.profile_with(
+                lambda name, layer_ms: times_ms.setdefault(name, []).append(layer_ms)
+            )
+            for _ in range(2 * runs):
+                lane.run_untimed(clips)
+        return {name: statistics.median(values[runs:]) for name, values in times_ms.items()}
+
+    def layer_information(self) -> str:
+        """Return what TensorRT's inspector tells of the layers, as JSON text.
+
+        Raises:
+            BackendError: this TensorRT has no inspector.
+        """
+        with self._context():
+            text: str = self._engine.layer_information()
+        return text
+
+    def layer_times_ms(self, clips: np.ndarray, runs: int) -> Dict[str, float]:
+        """Return the median milliseconds of each layer, in the order they run in.
+
+        Args:
+            clips: (N, 3, T, H, W) float32, RGB, 0-255, N of ``batch_sizes``.
+            runs: how often to run them, after once that warms up.
+        """
+        times_ms: Dict[str, List[float]] = {}
+
+        def note(name: str, time_ms: float) -> None:
+            times_ms.setdefault(name, []).append(time_ms)
+
+        checked = self._checked(clips)
+        with self._lock, self._context():
+            # An execution stays slow once it was profiled, and a profile has only one.
+            self._drop_lane(len(checked))
+            try:
+                lane = self._lanes[len(checked)] = self._new_lane(checked)
+                lane.run(checked)
+                lane.execution.profile_with(note)
+                for _ in range(runs):
+                    lane.run(checked)
+            finally:
+                self._drop_lane(len(checked))
+        return {name: statistics.median(values) for name, values in times_ms.items()}
+
+    def layer_information(self) -> str:
+        """Return TensorRT's own JSON text on the engine's layers.
+
+        Raises:
+            BackendError: this TensorRT has no inspector.
+        """
+        with self._lock, self._context():
+            return str(self._engine.layer_information())
+
     def describe(self) -> Dict[str, Any]:
         """Return backend, version, device, precision, graph form, batch sizes and memory.
 
@@ -160,6 +225,12 @@ class TensorrtRunner(Runner):
             lane.free()
         chosen.bind()
         return chosen
+
+    def _drop_lane(self, count: int) -> None:
+        lane = self._lanes.pop(count, None)
+        if lane is not None:
+            lane.execution.close()
+            lane.free()
 
     def _make_lane(self, execution: Execution, count: int, memory: str) -> "_Lane":
         assert self._session is not None
