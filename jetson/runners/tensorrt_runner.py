@@ -93,39 +93,9 @@ class TensorrtRunner(Runner):
     def layer_times_ms(self, clips: np.ndarray, runs: int) -> Dict[str, float]:
         """Return the median time of each layer, in the order they run, by TensorRT's profiler.
 
-        The runner is slower afterwards: the profiler stays. Open another for anything else.
-
         Args:
             clips: as ``infer`` takes them.
             runs: how often to run them; as many runs before warm up.
-        """
-        self.infer(clips)
-        times_ms: Dict[str, List[float]] = {}
-        with self._context():
-            lane = self._lanes[len(clips)]
-            lane.execution.profile_with(
-                lambda name, layer_ms: times_ms.setdefault(name, []).append(layer_ms)
-            )
-            for _ in range(2 * runs):
-                lane.run_untimed(clips)
-        return {name: statistics.median(values[runs:]) for name, values in times_ms.items()}
-
-    def layer_information(self) -> str:
-        """Return what TensorRT's inspector tells of the layers, as JSON text.
-
-        Raises:
-            BackendError: this TensorRT has no inspector.
-        """
-        with self._context():
-            text: str = self._engine.layer_information()
-        return text
-
-    def layer_times_ms(self, clips: np.ndarray, runs: int) -> Dict[str, float]:
-        """Return the median milliseconds of each layer, in the order they run in.
-
-        Args:
-            clips: (N, 3, T, H, W) float32, RGB, 0-255, N of ``batch_sizes``.
-            runs: how often to run them, after once that warms up.
         """
         times_ms: Dict[str, List[float]] = {}
 
@@ -138,7 +108,8 @@ class TensorrtRunner(Runner):
             self._drop_lane(len(checked))
             try:
                 lane = self._lanes[len(checked)] = self._new_lane(checked)
-                lane.run(checked)
+                for _ in range(runs):
+                    lane.run(checked)
                 lane.execution.profile_with(note)
                 for _ in range(runs):
                     lane.run(checked)

@@ -291,11 +291,13 @@ class TestOpening:
         with pytest.raises(UsageError, match=r"is an ONNX file.*export-engine --onnx .*tiny.onnx"):
             open_runner(tiny_model, "tensorrt")
         for name in BACKENDS:
-            with pytest.raises(UsageError, match="is a TensorRT engine.*choose the backend tensorrt"):
+            with pytest.raises(
+                UsageError, match=r"is a TensorRT engine.*backend tensorrt"
+            ):
                 open_runner(engine, name)
         with pytest.raises(UsageError, match=r"a.engine.*--precision fp16"):
             open_runner(engine, precision="fp16")
-        with pytest.raises(UsageError, match="a.engine does not exist"):
+        with pytest.raises(UsageError, match=r"a.engine does not exist"):
             open_runner(engine)
 
     def test_an_fp16_file_is_not_called_fp32(self, model_writer, tmp_path):
