@@ -220,7 +220,7 @@ class _Builder:
 
     def _chosen(self, candidates: List[_Candidate]) -> _Candidate:
         built = [one for one in candidates if one.compiled is not None]
-        problems = [f"{one.graph.form}: {one.error}" for one in candidates if one.error]
+        problems = _problems(candidates)
         if not built:
             raise BackendError(" ".join(problems))
         for problem in problems:
@@ -347,6 +347,15 @@ def _timings(built: List[_Candidate]) -> str:
         )
         for one in built
     )
+
+
+def _problems(candidates: List[_Candidate]) -> List[str]:
+    """Return each reason why forms could not be built, behind the forms it holds for."""
+    forms: Dict[str, List[str]] = {}
+    for one in candidates:
+        if one.error:
+            forms.setdefault(one.error, []).append(one.graph.form)
+    return ["{}: {}".format(", ".join(names), error) for error, names in forms.items()]
 
 
 def _size(one: _Candidate) -> int:
