@@ -18,12 +18,13 @@ _LONGEST_REASON = 600  # characters
 
 
 def make_logger(module: Any) -> Any:
-    """Return a logger: ``errors`` keeps the errors since it was last cleared."""
+    """Return a logger: ``errors`` and ``warnings`` keep what came since they were last cleared."""
 
     class Logger(module.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
             module.ILogger.__init__(self)
             self.errors: List[str] = []
+            self.warnings: List[str] = []
 
         def log(self, severity: Any, message: str) -> None:
             name = member_name(severity)
@@ -32,6 +33,7 @@ def make_logger(module: Any) -> Any:
                 self.errors.append(_plain(message))
                 _log.debug("%s", message)
             elif name == "WARNING":
+                self.warnings.append(_plain(message))
                 _log.info("%s", message)
             else:
                 _log.debug("%s", message)

@@ -56,10 +56,13 @@ class Release:
     def create(self, constructor: Callable[[], T]) -> T:
         """Call a constructor of TensorRT, which fails where there is no GPU or driver."""
         self.logger.errors.clear()
+        self.logger.warnings.clear()
         try:
             return constructor()
         except (RuntimeError, TypeError) as error:
-            raise BackendError(f"{self} cannot start: {self.logger.reason(str(error))}.") from None
+            # From 8.4 on TensorRT only warns that CUDA does not start.
+            reason = self.logger.reason("; ".join(self.logger.warnings) or str(error))
+            raise BackendError(f"{self} cannot start: {reason}.") from None
 
     def __str__(self) -> str:
         name = "TensorRT for RTX" if self.package == TENSORRT_RTX else "TensorRT"

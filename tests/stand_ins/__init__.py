@@ -24,6 +24,7 @@ from stand_ins.pycuda_driver import PycudaStandIn
 from stand_ins.trt_module import RELEASES, Fault, TensorrtStandIn
 
 __all__ = [
+    "GPU_OF",
     "NO_GPU",
     "RELEASES",
     "RTX_3060",
@@ -39,6 +40,15 @@ __all__ = [
     "member_lists",
 ]
 
+# A GPU that each release serves.
+GPU_OF = {
+    "8.0.1": TX2,
+    "8.2.1": TX2,
+    "8.6.1": TITAN_XP,
+    "10.16": RTX_3060,
+    "11.1": RTX_3060,
+    "rtx": RTX_3060,
+}
 LIBCUDA_MISSING = "libcuda.so.1: cannot open shared object file: No such file or directory"
 # Everything the stand-ins may hide or give; what is not given cannot be imported.
 PACKAGES = ("tensorrt", "tensorrt_rtx", "pycuda")

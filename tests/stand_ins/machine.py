@@ -97,17 +97,17 @@ class Machine:
         self.streams: Dict[int, Stream] = {}
         self.initialised = False
         self._stacks: Dict[int, List[CudaContext]] = {}
-        self._live: Dict[int, str] = {}
+        self._live: Dict[int, Tuple[str, bool]] = {}
         self._next_key = 0
         self._next_address = 0x7F0000000000
         self._next_handle = 0x5500
 
     # --- What is alive ------------------------------------------------------------------------
 
-    def born(self, what: str) -> int:
+    def born(self, what: str, on_gpu: bool = True) -> int:
         with self.lock:
             self._next_key += 1
-            self._live[self._next_key] = what
+            self._live[self._next_key] = (what, on_gpu)
             return self._next_key
 
     def died(self, key: int) -> None:
@@ -115,7 +115,7 @@ class Machine:
 
     def live_objects(self) -> List[str]:
         """Everything that was made and not given back, in the order of making."""
-        return [what for _, what in sorted(self._live.items())]
+        return [what for _, (what, _) in sorted(self._live.items())]
 
     def problem(self, text: str) -> None:
         self.problems.append(text)
@@ -204,10 +204,14 @@ class Machine:
     # --- The end ------------------------------------------------------------------------------
 
     def check(self) -> None:
-        """Raise AssertionError where something was left behind or done wrong."""
+        """Raise AssertionError where something of a GPU was left behind, or was done wrong.
+
+        What holds memory of the host alone, such as a builder, may live on in a traceback.
+        """
         if self.left_on_stacks():
             self.problem("a CUDA context was left current: its thread would abort at its end")
         if any(stream.queue for stream in self.streams.values()):
             self.problem("work was left waiting in a stream")
-        complaints = self.problems + [f"still alive: {what}" for what in self.live_objects()]
+        alive = [f"still alive: {what}" for what, on_gpu in self._live.values() if on_gpu]
+        complaints = self.problems + alive
         assert not complaints, "\n".join(complaints)

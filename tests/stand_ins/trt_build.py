@@ -10,7 +10,9 @@ from stand_ins.plan import Plan, write_plan
 from stand_ins.trt_object import TrtObject, host_memory
 
 _CACHE_MAGIC = b"ptrt-timing\0"
-_DEFAULT_WORKSPACE = {"8.2.1": 1 << 24}  # 16 MiB; from 8.4 on: the whole of the GPU's memory
+# 16 MiB; from 8.4 on: the whole of the GPU's memory
+_DEFAULT_WORKSPACE = {"8.0.1": 1 << 24, "8.2.1": 1 << 24}
+_OBEYED_BY = {"STRICT_TYPES", "OBEY_PRECISION_CONSTRAINTS", "PREFER_PRECISION_CONSTRAINTS"}
 
 # The operators that the stand-in's parsers know, and the layer that each makes.
 LAYER_OF = {
@@ -106,7 +108,7 @@ class Builder(TrtObject):
         if not _build_layers(home, network, config):
             return None
         half = "FP16" in config._flags and not network._strong
-        obeyed = config._flags & {"OBEY_PRECISION_CONSTRAINTS", "PREFER_PRECISION_CONSTRAINTS"}
+        obeyed = config._flags & _OBEYED_BY
         held = tuple(layer._name for layer in network._layers if obeyed and layer._held())
         capabilities = config._targets or [home.machine.gpu.compute_capability]
         plan = Plan(

@@ -36,7 +36,7 @@ class IExecutionContext(TrtObject):
         self._forget()
         if self._home.release.shared_profiles or 0 not in engine._profile_users:
             self._take(0)
-        self._live("execution context")
+        self._live("execution context", on_gpu=True)
         return self
 
     def __del__(self) -> None:

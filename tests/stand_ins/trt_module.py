@@ -1,6 +1,5 @@
 """The module ``tensorrt`` or ``tensorrt_rtx`` of one release, with the listed members only."""
 
-import sys
 import types
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
@@ -36,7 +35,7 @@ NUMBERS: Dict[str, Dict[str, int]] = {
     "LayerType": _numbered(_LAYER_TYPES),
     "MemoryPoolType": _numbered("WORKSPACE DLA_MANAGED_SRAM DLA_LOCAL_DRAM"),
     "NetworkDefinitionCreationFlag": _numbered("EXPLICIT_BATCH STRONGLY_TYPED"),
-    "ProfilingVerbosity": _numbered("LAYER_NAMES_ONLY NONE DETAILED"),
+    "ProfilingVerbosity": _numbered("LAYER_NAMES_ONLY NONE DETAILED DEFAULT VERBOSE"),
     "Severity": _numbered("INTERNAL_ERROR ERROR WARNING INFO VERBOSE"),
     "TensorIOMode": _numbered("NONE INPUT OUTPUT"),
 }
@@ -59,6 +58,7 @@ class Release(NamedTuple):
 
 
 RELEASES = {
+    "8.0.1": Release("tensorrt", "8.0.1.6", True, False, False, 13, (5, 3)),
     "8.2.1": Release("tensorrt", "8.2.1.8", True, False, False, 13, (5, 3)),
     "8.6.1": Release("tensorrt", "8.6.1.6", True, False, False, 17, (6, 0)),
     "10.16": Release("tensorrt", "10.16.0.72", False, False, True, 22, (7, 5)),
@@ -133,9 +133,7 @@ class TensorrtStandIn:
     def log(self, logger: Any, severity: str, text: str) -> None:
         """Tell the user's logger, as the library does: it gets every message."""
         self.messages.append((severity, text))
-        if isinstance(logger, self.classes["Logger"]) and not type(logger)._written_in_python:
-            logger._print(severity, text)
-        elif "log" in self.members.get("ILogger", self.members["Logger"]):
+        if "log" in self.members["ILogger"]:
             self.call_back(logger.log, self.value("Severity", severity), text)
 
     def call_back(self, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -154,20 +152,20 @@ class TensorrtStandIn:
 
     def initialise(self, logger: Any) -> None:
         """What making a Builder or a Runtime needs."""
-        if not hasattr(logger, "log") and not isinstance(logger, self.classes["Logger"]):
+        if not isinstance(logger, self.classes["ILogger"]):
             raise TypeError("__init__(): incompatible constructor arguments: no ILogger")
         if self.machine.gpu.count == 0 and not self.release.builds_without_gpu:
             self.log(logger, "WARNING", "Unable to determine GPU memory usage")
             self.log(
                 logger,
-                "WARNING" if self.key != "8.2.1" else "INTERNAL_ERROR",
+                "INTERNAL_ERROR" if self.key in ("8.0.1", "8.2.1") else "WARNING",
                 "CUDA initialization failure with error: 100. Please check your CUDA installation",
             )
             raise TypeError("pybind11::init(): factory function returned nullptr")
 
 
 class ILogger(Bound):
-    """A logger that a user derives from; also what stands for one with default behaviour."""
+    """The logger that a user derives from."""
 
     _open = True
     _home: TensorrtStandIn
@@ -177,33 +175,6 @@ class ILogger(Bound):
 
     def log(self, severity: Any, message: str) -> None:
         raise NotImplementedError("Tried to call pure virtual function 'ILogger::log'")
-
-
-class Logger(Bound):
-    _open = True
-    _home: TensorrtStandIn
-    _severity = "WARNING"
-
-    def __init__(self, min_severity: Any = None) -> None:
-        self._initialised = True
-        if min_severity is not None:
-            self._severity = min_severity.name
-
-    def log(self, severity: Any, message: str) -> None:
-        self._print(severity.name, message)
-
-    def _print(self, severity: str, text: str) -> None:
-        numbers = NUMBERS["Severity"]
-        if numbers[severity] <= numbers[self._severity]:
-            sys.stderr.write(f"[TRT] [{severity[0]}] {text}\n")
-
-
-for _name, _number in NUMBERS["Severity"].items():
-    for _cls in (ILogger, Logger):
-        setattr(_cls, _name, Value("Severity", _name, _number))
-ILogger.Severity = Logger.Severity = enumeration(  # type: ignore[attr-defined]
-    "Severity", NUMBERS["Severity"], NUMBERS["Severity"]
-)
 
 
 class IProfiler(Bound):
@@ -234,7 +205,6 @@ class IProgressMonitor(Bound):
 
 _CLASSES: Dict[str, type] = {
     "ILogger": ILogger,
-    "Logger": Logger,
     "IProfiler": IProfiler,
     "IProgressMonitor": IProgressMonitor,
 }

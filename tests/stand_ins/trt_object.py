@@ -11,8 +11,8 @@ class TrtObject(Bound):
     _home: Any
     _key: Optional[int] = None
 
-    def _live(self, what: str) -> None:
-        self._key = self._home.machine.born(what)
+    def _live(self, what: str, on_gpu: bool = False) -> None:
+        self._key = self._home.machine.born(what, on_gpu)
 
     def _log(self, severity: str, text: str) -> None:
         self._home.log(self._logger, severity, text)

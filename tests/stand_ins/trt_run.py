@@ -66,7 +66,7 @@ class ICudaEngine(TrtObject):
         self._graph = onnx_walk.read_graph(self._plan.onnx)
         self._layers = fused_names(self._graph.nodes)
         self._profile_users: Dict[int, Any] = {}
-        self._live("engine")
+        self._live("engine", on_gpu=True)
         return self
 
     def __del__(self) -> None:
@@ -196,7 +196,7 @@ class EngineInspector(TrtObject):
         """A layer as the engine was told to remember it: by name only, or in detail."""
         engine = self._engine
         name = engine._layers[index]
-        if engine._plan.detailed != "DETAILED":
+        if engine._plan.detailed not in ("DETAILED", "VERBOSE"):
             return name
         first = name.split(" + ")[0]
         nodes = [node for node in engine._graph.nodes if first in (node.name, *node.outputs)]
