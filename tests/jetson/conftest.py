@@ -1,10 +1,17 @@
-"""A small ONNX model with its ClipSpec, made with the onnx package; runs on Python 3.6 too."""
+"""A small ONNX model with its ClipSpec, and engines of it; runs on Python 3.6 too."""
 
+import hashlib
 import pathlib
 
 import numpy as np
 import pytest
+from stand_ins import RTX_3060, TITAN_XP, TX2
 
+from clipedge.jetson import trt_api
+from clipedge.jetson.cuda import gpu_facts
+from clipedge.jetson.engine_manifest import Manifest, manifest_path
+from clipedge.jetson.runners.model_file import read_model_spec
+from clipedge.jetson.runners.tensorrt_runner import machine_here
 from clipedge.jetson.spec import METADATA_KEY, ClipSpec
 
 TINY_SPEC = ClipSpec(
@@ -39,6 +46,8 @@ def write_model(path, spec=TINY_SPEC, metadata=True, batch="batch", channels=8, 
         helper.make_node("Flatten", ["pooled"], ["features"]),
         helper.make_node("Gemm", ["features", "head", "bias"], ["logits"]),
     ]
+    for node in nodes:
+        node.name = node.op_type.lower()
     graph = helper.make_graph(
         nodes,
         "tiny",
@@ -83,3 +92,55 @@ def tiny_spec():
 def tiny_model(tmp_path_factory):
     """An ONNX file that carries TINY_SPEC."""
     return write_model(tmp_path_factory.mktemp("models") / "tiny.onnx")
+
+
+# The oldest GPU that each release of TensorRT serves here; those that are not named: the TX2.
+GPU_OF = {"8.6.1": TITAN_XP, "10.16": RTX_3060, "11.1": RTX_3060, "rtx": RTX_3060}
+_PLANS = {}  # building one anew for every test would cost seconds in all
+
+
+def write_engine(path, onnx_path, batches=(1, 2), precision="fp32", graph="conv3d"):
+    """Build an engine with its manifest on the stand-in that is there, or the GPU; its path."""
+    facts = gpu_facts()
+    package = trt_api.installed_packages()[0]
+    trt = trt_api.load(package)
+    onnx = pathlib.Path(str(onnx_path)).read_bytes()
+    machine = machine_here(trt, facts)
+    key = (machine, hashlib.sha256(onnx).hexdigest(), batches, precision)
+    if key not in _PLANS:
+        request = trt_api.BuildRequest(onnx, batches, fp16=precision == "fp16")
+        _PLANS[key] = trt.build(request).plan
+    plan = _PLANS[key]
+    manifest = Manifest(
+        spec=read_model_spec(onnx_path),
+        machine=machine,
+        targets=(),
+        onnx_file=pathlib.Path(str(onnx_path)).name,
+        onnx_sha256=key[1],
+        graph="auto",
+        graph_form=graph,
+        precision=precision,
+        batches=batches,
+        workspace_bytes=trt_api.DEFAULT_WORKSPACE_BYTES,
+        fp32_layers=(),
+        engine_sha256=hashlib.sha256(plan).hexdigest(),
+        engine_bytes=len(plan),
+        build_s=1.0,
+        clipedge="0.1.0",
+    )
+    path = pathlib.Path(str(path))
+    path.write_bytes(plan)
+    manifest_path(path).write_text(manifest.to_json(), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def engine_writer():
+    """`write_engine`; inside `with board(...)` or on a machine with a GPU."""
+    return write_engine
+
+
+@pytest.fixture(scope="session")
+def gpu_of():
+    """`gpu_of(release)`: a GPU that a stand-in of TensorRT serves."""
+    return lambda release: GPU_OF.get(release, TX2)
