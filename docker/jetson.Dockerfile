@@ -17,7 +17,7 @@ COPY benchmarks/ benchmarks/
 COPY export/ export/
 COPY jetson/ jetson/
 COPY trainside/ trainside/
-RUN python3 -m build --no-isolation --outdir /dist .
+RUN python3 -m build --wheel --no-isolation --outdir /dist .
 
 # Stage 2: the Python packages, with a compiler and CUDA's headers for pycuda. Plain Ubuntu of the
 # board's release: the container runtime mounts nothing over the CUDA installed here.

@@ -26,7 +26,7 @@ COPY benchmarks/ benchmarks/
 COPY export/ export/
 COPY jetson/ jetson/
 COPY trainside/ trainside/
-RUN /opt/build/bin/python -m build --no-isolation --outdir /dist . \
+RUN /opt/build/bin/python -m build --wheel --no-isolation --outdir /dist . \
     && /opt/clipedge/bin/python -m pip install --no-cache-dir --constraint constraints.txt \
         "$(echo /dist/*.whl)[train,export,cpu]"
 
