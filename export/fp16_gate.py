@@ -21,10 +21,10 @@ ORDER_KEY = "clipedge.fp16_order"  # in the ONNX file's metadata_props; fp16_ran
 # in a row add up to 50 x 5e-4 = 2.4e-2 where all err to the same side.
 RELATIVE_ERROR = 2e-2
 
-# Some models amplify what enters them, those with random weights most of all: simulated on all
-# models of the registry, fp16 moves the logits by 1e-3 (ResNet-18) to 3.4e-2 (MobileNetV2 0.7x).
-# A right engine may be off by this many times what rounding does to its model, as its kernels may
-# also add up in fp16, but never by more than a tenth of the largest logit.
+# Some models amplify what enters them, those with random weights most of all: on all models of the
+# registry with random weights, simulated fp16 moves the logits by 1e-3 (ResNet-18) to 3.4e-2
+# (MobileNetV2 0.7x). A right engine may be off by this many times what rounding alone does to the
+# worst clip, as its kernels may add up in fp16 too, but never by more than a tenth.
 ROUNDINGS = 3
 LARGEST_RELATIVE_ERROR = 0.1
 

@@ -71,40 +71,41 @@ def rank_layers(onnx_bytes: bytes, clips: np.ndarray) -> List[LayerRisk]:
     Raises:
         ModelFileError: the file cannot be run, or gives infinity or NaN in fp32.
     """
-    model = load_graph(onnx_bytes)
-    watch = _Watch(float_tensors(model))
-    steps = Steps(model)
-    for index in range(min(len(clips), _MOST_CLIPS)):
-        if index and watch.multiplications * (index + 1) / index > _MOST_MULTIPLICATIONS:
-            break
-        for runner, inputs, outputs in steps.run(clips[index : index + 1]):
-            watch.see(runner, inputs, outputs, steps.weights)
-    return watch.ranking(steps.nodes)
+    return _watch(onnx_bytes, clips).ranking()
 
 
 def with_fp16_order(onnx_bytes: bytes, clips: np.ndarray) -> bytes:
     """Return an fp32 file with its ranking in the metadata, for ``fp16_gate.read_fp16_order``.
 
-    The error that rounding alone causes in the logits goes there too: the measure of what may be
-    asked of an engine.
+    The error that rounding alone causes in the logits goes there too, as the measure of what may be
+    asked of an engine: the worst clip's, of that clip's own largest logit. (Of the largest of all,
+    one clip with huge logits would hide how the others move.)
+
+    Args:
+        onnx_bytes: the fp32 file's content.
+        clips: as ``rank_layers`` takes them.
 
     Raises:
         ModelFileError: the file cannot be run, or gives infinity or NaN in fp32.
     """
     import onnx
 
-    some = clips[:_MOST_CLIPS]
-    ranking = rank_layers(onnx_bytes, some)
-    error = compare(len(some), *(_logits(one, some) for one in (onnx_bytes, to_fp16(onnx_bytes))))
+    watch = _watch(onnx_bytes, clips)
+    fp16 = simulated_logits(to_fp16(onnx_bytes))
+    errors = [
+        compare(1, logits, fp16(clips[index : index + 1])).relative_error
+        for index, logits in enumerate(watch.logits)
+    ]
+    simulated = float(max(errors)) if np.isfinite(errors).all() else None
     content: Dict[str, Any] = {
-        "simulated_relative_error": _short(error.relative_error) if error.finite else None,
+        "simulated_relative_error": None if simulated is None else _short(simulated),
         "order": [
             {
                 "layers": list(risk.layers),
                 "largest_output": _short(risk.largest_output),
                 "error": _short(risk.error),
             }
-            for risk in ranking
+            for risk in watch.ranking()
         ],
     }
     model = onnx.load_from_string(onnx_bytes)
@@ -116,16 +117,48 @@ def with_fp16_order(onnx_bytes: bytes, clips: np.ndarray) -> bytes:
     return ranked
 
 
+def _watch(onnx_bytes: bytes, clips: np.ndarray) -> "_Watch":
+    """Run as many of the clips as are affordable, at least one."""
+    watch = _Watch(load_graph(onnx_bytes))
+    for index in range(min(len(clips), _MOST_CLIPS)):
+        if index and watch.multiplications * (index + 1) / index > _MOST_MULTIPLICATIONS:
+            break
+        watch.run(clips[index : index + 1])
+    return watch
+
+
 class _Watch:
     """Notes, node by node and clip by clip, how large numbers get and what fp16 adds."""
 
-    def __init__(self, floats: Set[str]) -> None:
-        self._floats = floats
+    def __init__(self, model: Any) -> None:
+        self.logits: List[np.ndarray] = []  # (1, classes) float32, of each clip
+        self._floats = float_tensors(model)
+        self._steps = Steps(model)
         self._largest: Dict[str, float] = {}  # of each float tensor that is no weight
         self._errors: Dict[str, float] = {}  # of each layer
         self.multiplications = 0.0
 
-    def see(self, runner: NodeRunner, inputs: Tensors, outputs: Tensors, weights: Tensors) -> None:
+    def run(self, clip: np.ndarray) -> None:
+        for runner, inputs, outputs in self._steps.run(clip):
+            self._see(runner, inputs, outputs)
+            if self._steps.output_name in outputs:
+                self.logits.append(outputs[self._steps.output_name])
+
+    def ranking(self) -> List[LayerRisk]:
+        risks = [self._risk(group) for group in self._hot_groups()]
+        hot = {name for risk in risks for name in risk.layers}
+        risks += [
+            self._risk([runner])
+            for runner in self._steps.nodes
+            if runner.node.name in self._errors and runner.node.name not in hot
+        ]
+        return sorted(
+            risks,
+            key=lambda risk: (risk.hot, risk.largest_output if risk.hot else risk.error),
+            reverse=True,
+        )
+
+    def _see(self, runner: NodeRunner, inputs: Tensors, outputs: Tensors) -> None:
         for name in self._floats.intersection(outputs):
             largest = float(np.abs(outputs[name]).max())
             if not np.isfinite(largest):
@@ -141,25 +174,14 @@ class _Watch:
         error = float(np.abs(exact - _through_fp16(rounded)).max()) / (np.abs(exact).max() or 1.0)
         error = error if np.isfinite(error) else 1.0
         self._errors[runner.node.name] = max(error, self._errors.get(runner.node.name, 0.0))
-        kernels = [weights[key].size / weights[key].shape[0] for key in inputs if key in weights]
-        self.multiplications += exact.size * max(kernels, default=1.0)
+        weights = [self._steps.weights[key] for key in inputs if key in self._steps.weights]
+        taps = max((weight.size // len(weight) for weight in weights), default=1)
+        self.multiplications += float(exact.size) * taps
 
-    def ranking(self, nodes: Sequence[NodeRunner]) -> List[LayerRisk]:
-        risks = [self._risk(group) for group in self._hot_groups(nodes)]
-        hot = {name for risk in risks for name in risk.layers}
-        risks += [
-            self._risk([runner])
-            for runner in nodes
-            if runner.node.name in self._errors and runner.node.name not in hot
-        ]
-        return sorted(
-            risks, key=lambda risk: (risk.hot, risk.largest_output if risk.hot else risk.error)
-        )[::-1]
-
-    def _hot_groups(self, nodes: Sequence[NodeRunner]) -> List[List[NodeRunner]]:
-        """Group the nodes that read or write hot tensors, in the graph's order."""
+    def _hot_groups(self) -> List[List[NodeRunner]]:
+        """Group the nodes that read or write the same hot tensors."""
         groups: List[Tuple[Set[str], List[NodeRunner]]] = []
-        for runner in nodes:
+        for runner in self._steps.nodes:
             hot = {name for name in _tensors(runner) if self._largest.get(name, 0.0) >= HOT}
             if not hot:
                 continue
@@ -188,11 +210,6 @@ def _through_fp16(value: np.ndarray) -> np.ndarray:
         return value
     with np.errstate(over="ignore"):
         return value.astype(np.float16).astype(np.float32)
-
-
-def _logits(onnx_bytes: bytes, clips: np.ndarray) -> np.ndarray:
-    infer = simulated_logits(onnx_bytes)
-    return np.concatenate([infer(clip[np.newaxis]) for clip in clips])
 
 
 def _short(value: float) -> float:
