@@ -53,8 +53,10 @@ class PagelockedHostAllocation(DeviceAllocation):
 
 def _mem_alloc(home: Any, nbytes: int) -> Any:
     made = home.classes["DeviceAllocation"].__new__(home.classes["DeviceAllocation"])
+    if type(nbytes) is not int:  # Boost.Python takes no numpy integer
+        raise TypeError(f"mem_alloc({type(nbytes).__name__}) did not match C++ signature")
     context = home.current("cuMemAlloc")
-    made._block = home.machine.allocate(int(nbytes), context, False, "cuMemAlloc")
+    made._block = home.machine.allocate(nbytes, context, False, "cuMemAlloc")
     made._own(f"{nbytes} bytes of device memory", "cuMemAlloc")
     return made
 
@@ -72,10 +74,8 @@ def _pagelocked_empty(
     context = home.current("cuMemHostAlloc")
     made._block = home.machine.allocate(nbytes, context, True, "cuMemHostAlloc")
     made._own(f"{nbytes} bytes of host memory", "cuMemHostAlloc")
-    made._as_array = dict(
-        made._block.data.__array_interface__, shape=shape, typestr=kind.str, strides=None, descr=[]
-    )
-    del made._as_array["descr"]
+    place = made._block.data.__array_interface__["data"]
+    made._as_array = {"version": 3, "data": place, "shape": shape, "typestr": kind.str}
     return np.asarray(made)
 
 
