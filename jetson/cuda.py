@@ -100,12 +100,19 @@ class CudaSession:
         self._stream: Any = None
         self._context: Any = None
         self._emptied = False
+        outer = self._driver.Context.get_current()
         try:
             with _cuda_errors(self._driver):
-                self._context = _new_context(self._driver, device)
+                flags = self._driver.ctx_flags.MAP_HOST
+                self._context = device.make_context(flags=flags)
+                self._driver.Context.pop()
             with self.current():
                 self._stream = self._driver.Stream()
         except BaseException:
+            if self._context is None:
+                # Making one takes long; Ctrl-C meanwhile is raised when it is there, without name.
+                made = self._driver.Context.get_current()
+                self._context = None if made is None or made == outer else made
             self.close()
             raise
 
@@ -333,21 +340,6 @@ def _facts(driver: Any, device: Any) -> GpuFacts:
 def _version_pair(number: int) -> Tuple[int, int]:
     """Return (10, 2) for 10020, as the driver writes it."""
     return number // 1000, number % 1000 // 10
-
-
-def _new_context(driver: Any, device: Any) -> Any:
-    """Return a new context that is current nowhere; an interrupt leaves none behind."""
-    outer = driver.Context.get_current()
-    try:
-        context = device.make_context(flags=driver.ctx_flags.MAP_HOST)
-        driver.Context.pop()
-    except BaseException:
-        # Making one takes long; Ctrl-C meanwhile is raised when it is there but has no name yet.
-        made = driver.Context.get_current()
-        if made is not None and made != outer:
-            made.detach()
-        raise
-    return context
 
 
 def _drop_what_frames_hold(error: BaseException) -> None:
