@@ -67,6 +67,14 @@ class EngineCheck:
         self._clips = check_clips(spec, CLIPS, SEED)
         self._reference: Optional[np.ndarray] = None
 
+    def prepare(self) -> None:
+        """Compute what the engines are compared with: a failure shows before a long build.
+
+        Raises:
+            BackendError: ONNX Runtime is not installed.
+        """
+        self._reference_logits()
+
     def run(self, logits: Logits, precision: str, on_gpu: bool) -> Check:
         """Compare an engine, and where it is fp16 put layers back to fp32 until it agrees.
 
@@ -111,7 +119,7 @@ class EngineCheck:
         count = len(self._clips)
         places = np.arange(-(-count // batch) * batch) % count
         parts = [
-            runner.infer(self._clips[places[start : start + batch]])
+            runner.raw_logits(self._clips[places[start : start + batch]])
             for start in range(0, len(places), batch)
         ]
         logits: np.ndarray = np.concatenate(parts)[:count]

@@ -68,8 +68,18 @@ class Runner(abc.ABC):
             ClipError: shape, dtype or range is not the ClipSpec's, or the file does not take this
                 batch size. Of the range a sample is looked at: a single odd pixel can pass.
             UsageError: the runner is closed.
-            BackendError: the backend could not run the clips.
+            BackendError: the backend could not run the clips, or a logit is NaN or infinite.
         """
+        logits = self.raw_logits(clips)
+        if not np.isfinite(logits).all():
+            raise BackendError(
+                f"{self.backend} returned logits that are not finite. Arithmetic in less than fp32 "
+                "may have overflowed: try --precision fp32, or look at the model's weights."
+            )
+        return logits
+
+    def raw_logits(self, clips: np.ndarray) -> np.ndarray:
+        """Score clips as ``infer`` does, but hand out NaN and infinity: to judge a precision."""
         checked = self._checked(clips)
         with self._lock:
             logits = self._infer(checked)
@@ -78,11 +88,6 @@ class Runner(abc.ABC):
             raise BackendError(
                 f"{self.backend} returned logits of shape {logits.shape}; expected {expected}. "
                 "The model does not fit its ClipSpec; export it again."
-            )
-        if not np.isfinite(logits).all():
-            raise BackendError(
-                f"{self.backend} returned logits that are not finite. Arithmetic in less than fp32 "
-                "may have overflowed: try --precision fp32, or look at the model's weights."
             )
         return logits.astype(np.float32, copy=False)
 
