@@ -3,11 +3,13 @@
 import hashlib
 import json
 import pathlib
+import shlex
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from clipedge.jetson.errors import BackendError, ModelFileError, SpecError, UsageError
 from clipedge.jetson.files import PathLike, readable_os_error
 from clipedge.jetson.spec import ClipSpec, spec_from_dict
+from clipedge.jetson.trt_api import DEFAULT_WORKSPACE_BYTES
 
 FORMAT_VERSION = 1
 ENGINE_SUFFIX = ".engine"
@@ -81,12 +83,14 @@ class Manifest(NamedTuple):
 
     @property
     def rebuild_command(self) -> str:
-        """The command that builds this engine again."""
+        """The command that builds this engine again, in its folder."""
         parts = [
-            f"export-engine --onnx {self.onnx_file} --precision {self.precision}",
+            f"export-engine --onnx {shlex.quote(self.onnx_file)} --precision {self.precision}",
             "--batch {}".format(" ".join(str(batch) for batch in self.batches)),
             f"--graph {self.graph}",
         ]
+        if self.workspace_bytes != DEFAULT_WORKSPACE_BYTES:
+            parts.append(f"--workspace {self.workspace_bytes >> 20}")
         if self.machine.tensorrt.startswith("tensorrt_rtx "):
             parts.append("--builder tensorrt-rtx")
         if self.targets:
