@@ -1,8 +1,9 @@
 """Graph forms: the same network, written in the operators that a compiler handles well."""
 
-from typing import Any, Dict, Tuple
+from typing import Any, Callable, Dict, Tuple
 
-from clipedge.export.graph_conv2d import Recipe, to_conv2d
+from clipedge.export.graph_conv2d import to_conv2d
+from clipedge.export.graph_tensorcore import to_tensorcore
 from clipedge.jetson.command_line import nearest
 from clipedge.jetson.errors import ModelFileError, UsageError
 
@@ -10,10 +11,11 @@ FORM_KEY = "clipedge.graph_form"  # in the ONNX file's metadata_props
 
 CONV3D = "conv3d"
 CONV2D = "conv2d"
-_RECIPES: Dict[str, Recipe] = {
-    CONV2D: Recipe(),
-}
-FORMS: Tuple[str, ...] = (CONV3D, *_RECIPES)
+TENSORCORE = "tensorcore"
+
+# From an onnx.ModelProto of the form conv3d, changed in place.
+_REWRITINGS: Dict[str, Callable[[Any], Any]] = {CONV2D: to_conv2d, TENSORCORE: to_tensorcore}
+FORMS: Tuple[str, ...] = (CONV3D, *_REWRITINGS)
 
 
 def rewrite(onnx_bytes: bytes, form: str) -> bytes:
@@ -49,7 +51,7 @@ def rewrite(onnx_bytes: bytes, form: str) -> bytes:
             f"{form}: start from the file that was exported with --graph {CONV3D}."
         )
     _check_names(model)
-    rewritten = to_conv2d(model, _RECIPES[form])
+    rewritten = _REWRITINGS[form](model)
     entry = rewritten.metadata_props.add()
     entry.key, entry.value = FORM_KEY, form
     content: bytes = rewritten.SerializeToString()

@@ -1,9 +1,9 @@
 """A graph of clips while it is rewritten: the same numbers, seen with fewer dimensions.
 
 An activation of a 3D network is (N, C, D, H, W): batch, channels, frames, rows, columns. A 2D
-operator takes four dimensions, so each rewriting asks for the view in which its operator is an
-ordinary 2D one. Four of the five views lie alike in memory: going from one to another is a Reshape
-and moves nothing. FRAMES lies differently, and getting there or back is a Transpose.
+operator takes four dimensions, so each rule asks for the view in which its operator is an ordinary
+2D one. Four of the five views lie alike in memory: going from one to another is a Reshape. FRAMES
+lies differently, and getting there or back is a Transpose.
 """
 
 from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
@@ -19,7 +19,8 @@ LANES = "lanes"  # (N, C * D, H, W): a frame of a channel is a channel
 STEPS = "steps"  # (N, C, D, H * W): time is the height, so that 2D pooling pools over time
 FRAMES = "frames"  # (N * D, C, H, W): a frame is a picture of its own
 
-CLIP_DIMENSIONS = 5
+_SAME_WITH_ONE_FRAME = (ROWS, LANES, FRAMES)
+_CLIP_DIMENSIONS = 5
 
 
 class ClipSize(NamedTuple):
@@ -30,20 +31,32 @@ class ClipSize(NamedTuple):
     height: int
     width: int
 
+    def shape_in(self, view: str) -> List[int]:
+        """Return the shape in a view; -1 is the dimension that holds the batch."""
+        channels, frames, height, width = self
+        shapes = {
+            CLIP: [-1, channels, frames, height, width],
+            ROWS: [-1, channels, frames * height, width],
+            LANES: [-1, channels * frames, height, width],
+            STEPS: [-1, channels, frames, height * width],
+            FRAMES: [-1, channels, height, width],
+        }
+        return shapes[view]
+
 
 class ViewedGraph:
     """The graph that is being written, and the one that is being read.
 
-    Tensors keep the name they have in the graph that is read; ``view`` says under which name the
-    written graph holds one in a certain view. Nodes are called ``{owner}/{suffix}`` after the node
-    they come from.
+    Tensors are called as in the graph that is read; ``view`` says under which name the written
+    graph holds one in a certain view. Nodes are called ``{owner}/{suffix}`` after the node they
+    come from.
     """
 
     def __init__(self, model: Any) -> None:
         """Read ``model``, an onnx.ModelProto, which ``finish`` changes in place."""
         fold_constants(model)
         self.model = model
-        self.nodes: List[Any] = []
+        self._nodes: List[Any] = []
         self._weights: Dict[str, Any] = {one.name: one for one in model.graph.initializer}
         self._made: Dict[str, Any] = {}
         self._sizes = _clip_sizes(model)
@@ -53,7 +66,7 @@ class ViewedGraph:
         }
         self._names = {node.name for node in model.graph.node}
 
-    # Reading
+    # What is read
 
     def is_clip(self, tensor: str) -> bool:
         """Return whether ``tensor`` is an activation with five dimensions."""
@@ -78,11 +91,11 @@ class ViewedGraph:
         """Return the shape of a constant."""
         return tuple(self._weights[weight].dims)
 
+    # Views
+
     def home(self, tensor: str) -> str:
         """Return the view ``tensor`` was written in."""
         return next(iter(self._views[tensor]))
-
-    # Writing
 
     def view(self, tensor: str, view: str, owner: str) -> str:
         """Return the name of ``tensor`` in this view, adding the nodes that lead to it if missing.
@@ -93,48 +106,48 @@ class ViewedGraph:
             owner: name of the node that needs it.
         """
         views = self._views[tensor]
-        size = self.size(tensor)
-        if view not in views and size.frames == 1 and view in (ROWS, LANES, FRAMES):
-            same = next((one for one in (ROWS, LANES, FRAMES) if one in views), None)
-            if same is not None:
-                views[view] = views[same]
+        if self.size(tensor).frames == 1 and view in _SAME_WITH_ONE_FRAME:
+            same = [views[one] for one in _SAME_WITH_ONE_FRAME if one in views]
+            if same:
+                views.setdefault(view, same[0])
         if view not in views:
             views[view] = self._convert(tensor, view, owner)
         return views[view]
 
     def _convert(self, tensor: str, view: str, owner: str) -> str:
         size = self.size(tensor)
-        channels, frames, height, width = size
-        if view == FRAMES and frames > 1:
+        if view == FRAMES and size.frames > 1:
             clip = self.view(tensor, CLIP, owner)
             turned = self.add("Transpose", [clip], owner, "by_frame", perm=[0, 2, 1, 3, 4])
-            return self.reshape(turned, [-1, channels, height, width], owner, view)
+            return self.reshape(turned, size.shape_in(FRAMES), owner, view)
         source = self.home(tensor)
         name = self._views[tensor][source]
-        if source == FRAMES and frames > 1:
-            apart = self.reshape(name, [-1, frames, channels, height, width], owner, "apart")
-            name = self.add("Transpose", [apart], owner, "by_channel", perm=[0, 2, 1, 3, 4])
+        if source == FRAMES and size.frames > 1:
+            apart = [-1, size.frames, size.channels, size.height, size.width]
+            name = self.reshape(name, apart, owner, "apart")
+            name = self.add("Transpose", [name], owner, "by_channel", perm=[0, 2, 1, 3, 4])
             self._views[tensor][CLIP] = name
             if view == CLIP:
                 return name
-        # Zero copies the batch, so no other dimension can be taken for it.
-        return self.reshape(name, [0] + shape_in(view, size)[1:], owner, view)
+        # Zero copies the batch, so that a reader knows which dimension it is.
+        return self.reshape(name, [0] + size.shape_in(view)[1:], owner, view)
 
     def write(self, tensor: str, view: str, name: str) -> None:
         """Say that the tensor ``name`` of the written graph is ``tensor`` in this view."""
         self._views[tensor] = {view: name}
 
-    def between(self, tensor: str, size: ClipSize) -> str:
-        """Say that there is an activation the graph that is read lacks; return its name."""
+    def between(self, tensor: str, size: ClipSize) -> None:
+        """Say that there is an activation that the graph which is read lacks."""
         self._sizes[tensor] = size
-        return tensor
 
     def alias(self, tensor: str, other: str) -> None:
         """Say that ``tensor`` is ``other``, in all its views."""
         self._views[tensor] = dict(self._views[other])
 
+    # What is written
+
     def add(
-        self, operator: str, inputs: Sequence[str], owner: str, suffix: str = "", **attributes: Any
+        self, operator: str, inputs: Sequence[str], owner: str, suffix: str, **attributes: Any
     ) -> str:
         """Add a node and return the name of its output.
 
@@ -142,14 +155,14 @@ class ViewedGraph:
             operator: ONNX operator.
             inputs: names in the written graph.
             owner: the node of the read graph it comes from.
-            suffix: its part of the new node; "" where the node is that node.
+            suffix: its part of the new node.
             **attributes: of the operator.
         """
         from onnx import helper
 
-        name = self._new_name(f"{owner}/{suffix}") if suffix else owner
+        name = self._new_name(f"{owner}/{suffix}")
         output = f"{name}:0"
-        self.nodes.append(helper.make_node(operator, list(inputs), [output], name, **attributes))
+        self._nodes.append(helper.make_node(operator, list(inputs), [output], name, **attributes))
         return output
 
     def keep(self, node: Any, inputs: Sequence[str], outputs: Sequence[str]) -> None:
@@ -161,11 +174,19 @@ class ViewedGraph:
         del kept.input[:], kept.output[:]
         kept.input.extend(inputs)
         kept.output.extend(outputs)
-        self.nodes.append(kept)
+        self._nodes.append(kept)
 
     def reshape(self, name: str, shape: Sequence[int], owner: str, suffix: str) -> str:
         """Add a Reshape to a constant shape (0 copies, -1 is what is left)."""
         return self.add("Reshape", [name, self.integers(shape)], owner, suffix)
+
+    def slice(
+        self, name: str, axis: int, bounds: Tuple[int, int, int], owner: str, suffix: str
+    ) -> str:
+        """Add a Slice along one axis; ``bounds`` are start, end and step."""
+        start, end, step = bounds
+        inputs = [name] + [self.integers([one]) for one in (start, end, axis, step)]
+        return self.add("Slice", inputs, owner, suffix)
 
     def integers(self, values: Sequence[int]) -> str:
         """Return the name of a constant int64 vector; equal ones are one."""
@@ -194,13 +215,18 @@ class ViewedGraph:
         return name
 
     def finish(self) -> Any:
-        """Put what was written into the model, without what nothing uses, and return it."""
+        """Put what was written into the model, without what nothing needs, and return it."""
         graph = self.model.graph
-        used = {name for node in self.nodes for name in node.input}
-        constants = {**self._weights, **self._made}
+        needed = {one.name for one in graph.output}
+        nodes = []
+        for node in reversed(self._nodes):
+            if needed.intersection(node.output):
+                nodes.append(node)
+                needed.update(node.input)
+        constants = dict(self._weights, **self._made)
         del graph.node[:], graph.initializer[:], graph.value_info[:]
-        graph.node.extend(self.nodes)
-        graph.initializer.extend(one for name, one in constants.items() if name in used)
+        graph.node.extend(reversed(nodes))
+        graph.initializer.extend(one for name, one in constants.items() if name in needed)
         return self.model
 
     def _new_name(self, wanted: str) -> str:
@@ -212,28 +238,16 @@ class ViewedGraph:
         return name
 
 
-def shape_in(view: str, size: ClipSize) -> List[int]:
-    """Return the shape of an activation in a view; -1 is the dimension that holds the batch."""
-    channels, frames, height, width = size
-    shapes = {
-        CLIP: [-1, channels, frames, height, width],
-        ROWS: [-1, channels, frames * height, width],
-        LANES: [-1, channels * frames, height, width],
-        STEPS: [-1, channels, frames, height * width],
-        FRAMES: [-1, channels, height, width],
-    }
-    return shapes[view]
-
-
 def _clip_sizes(model: Any) -> Dict[str, ClipSize]:
     """Return the size of every activation with five dimensions."""
     import onnx
 
     inferred = onnx.shape_inference.infer_shapes(model)
+    weights = {one.name for one in model.graph.initializer}
     sizes = {}
     for value in [*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output]:
         dimensions = [one.dim_value for one in value.type.tensor_type.shape.dim]
-        if len(dimensions) != CLIP_DIMENSIONS:
+        if len(dimensions) != _CLIP_DIMENSIONS or value.name in weights:
             continue
         if not all(dimensions[1:]):
             raise ModelFileError(
