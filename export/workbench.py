@@ -162,7 +162,7 @@ def _build_shown(
     trt: trt_api.TensorRT, request: trt_api.BuildRequest, title: str
 ) -> trt_api.BuiltEngine:
     """Build in a thread, so that this one can draw the progress and hear Ctrl-C."""
-    results: queue.Queue[Any] = queue.Queue()
+    results = queue.Queue()  # type: queue.Queue[Any]
     state = _BuildState()
 
     def work() -> None:
