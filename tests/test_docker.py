@@ -298,7 +298,7 @@ def test_the_boards_packages_have_wheels_for_its_processor(tmp_path: Path) -> No
 @pytest.mark.usefixtures("online")
 def test_the_workstations_install_lines_resolve(tmp_path: Path) -> None:
     stage = _stages("train.Dockerfile")[0]
-    box = Box(tmp_path / "box", sys._base_executable)  # type: ignore[attr-defined]
+    box = Box(tmp_path / "box", getattr(sys, "_base_executable", sys.executable))
     box.copy(stage)
     wanted = box.folder / "src/requirements-train.txt"
     pins = _pins(wanted)
