@@ -181,25 +181,41 @@ class TensorrtRunner(Runner):
         return self._session.current()
 
     def _new_lane(self, clips: np.ndarray) -> "_Lane":
-        session = self._session
-        assert session is not None
-        count = len(clips)
-        profile = self._engine.batches.index(count)
-        execution = self._engine.create_execution(profile, session.stream_handle)
+        assert self._session is not None
+        profile = self._engine.batches.index(len(clips))
+        execution = self._engine.create_execution(profile, self._session.stream_handle)
+        try:
+            return self._equipped(execution, clips)
+        except BaseException:
+            self._session.drain()
+            execution.close()
+            raise
+
+    def _equipped(self, execution: Execution, clips: np.ndarray) -> "_Lane":
+        """Return a lane with the memory that is faster; the first one measures which that is."""
+        assert self._session is not None
         if self._memory is not None:
-            return self._make_lane(execution, count, self._memory)
-        lanes = {kind: self._make_lane(execution, count, kind) for kind in (PINNED, MAPPED)}
-        self._trial_ms = _time_in_turns(lanes, clips)
-        self._memory = min(self._trial_ms, key=lambda kind: self._trial_ms[kind])
-        chosen = lanes.pop(self._memory)
-        for lane in lanes.values():
-            lane.free()
-        chosen.bind()
+            return self._make_lane(execution, len(clips), self._memory)
+        lanes: Dict[str, _Lane] = {}
+        try:
+            for kind in (PINNED, MAPPED):
+                lanes[kind] = self._make_lane(execution, len(clips), kind)
+            trial_ms = _time_in_turns(lanes, clips)
+            memory = min(trial_ms, key=trial_ms.__getitem__)
+            chosen = lanes.pop(memory)
+            chosen.bind()
+        finally:
+            self._session.drain()
+            for lane in lanes.values():
+                lane.free()
+        self._memory, self._trial_ms = memory, trial_ms
         return chosen
 
     def _drop_lane(self, count: int) -> None:
+        assert self._session is not None
         lane = self._lanes.pop(count, None)
         if lane is not None:
+            self._session.drain()
             lane.execution.close()
             lane.free()
 

@@ -1,0 +1,521 @@
+"""Engines on the stand-ins: memory, threads, interrupts, and machines they do not belong to.
+
+What every runner keeps is tested in test_runner_contract.py, for engines of every release too. At
+the end of each `board` the stand-ins see that nothing is left behind and no call was out of order.
+"""
+
+import gc
+import sys
+import threading
+
+import numpy as np
+import pytest
+from stand_ins import NO_GPU, RELEASES, RTX_3060, TITAN_XP, TX2, Fault, board
+
+from clipedge.jetson.cuda import CudaSession
+from clipedge.jetson.engine_manifest import EngineMismatchError, load_manifest, manifest_path
+from clipedge.jetson.errors import BackendError, ClipError, ModelFileError, UsageError
+from clipedge.jetson.runners import open_runner, tensorrt_runner
+from clipedge.jetson.runners.tensorrt_runner import MAPPED, PINNED
+
+pytest.importorskip(
+    "onnxruntime", reason="onnxruntime, which computes for the stand-ins, is missing"
+)
+
+every_release = pytest.mark.parametrize("release", sorted(RELEASES))
+CARD = TITAN_XP._replace(compute_capability=(6, 2))  # a card of its own memory that 8.2.1 serves
+
+
+@pytest.fixture
+def engine(tmp_path, tiny_model, engine_writer):
+    """`engine(batches, **facts)`: writes an engine of the tiny model for what is there."""
+
+    def write(batches=(1, 2), name="tiny.engine", **facts):
+        return engine_writer(tmp_path / name, tiny_model, batches, **facts)
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def clips(tiny_spec, clip_maker):
+    return clip_maker(tiny_spec, 2)
+
+
+@pytest.fixture(scope="module")
+def expected(tiny_model, clips):
+    """(2, classes) logits of ONNX Runtime."""
+    with open_runner(tiny_model, "onnxruntime") as runner:
+        return runner.infer(clips)
+
+
+@pytest.fixture
+def choose(monkeypatch):
+    """`choose(kind)`: let the trial on a Jetson come out for this kind of memory."""
+
+    def patch(kind):
+        times = {one: 1.0 if one == kind else 2.0 for one in (PINNED, MAPPED)}
+        monkeypatch.setattr(tensorrt_runner, "_time_in_turns", lambda lanes, clips: times)
+
+    return patch
+
+
+def live(here, what):
+    return [one for one in on_gpu(here) if what in one]
+
+
+def on_gpu(here):
+    """What holds memory of the GPU; builders and loggers may live on until they are collected."""
+    return [what for what, holds_it in here.machine._live.values() if holds_it]
+
+
+@every_release
+def test_an_engine_of_every_release_scores_as_onnx_runtime(
+    release, engine, gpu_of, clips, expected
+):
+    with board(release, gpu_of(release)) as here, open_runner(engine((1, 2))) as runner:
+        assert runner.backend == "tensorrt"
+        assert runner.batch_sizes == (1, 2)
+        np.testing.assert_allclose(runner.infer(clips), expected, rtol=1e-5, atol=1e-4)
+        np.testing.assert_allclose(runner.infer(clips[1:]), expected[1:], rtol=1e-5, atol=1e-4)
+        facts = runner.describe()
+        assert facts["version"] == RELEASES[release].version
+        assert facts["package"] == RELEASES[release].package
+        assert facts["device"].startswith(here.machine.gpu.name)
+        assert "sm_{}{}".format(*here.machine.gpu.compute_capability) in facts["device"]
+        assert (facts["precision"], facts["graph"], facts["batches"]) == ("fp32", "conv3d", [1, 2])
+
+
+class TestBatches:
+    def test_each_gets_its_execution_when_it_is_first_asked_for(self, engine, clips):
+        with board("8.2.1", CARD) as here, open_runner(engine((1, 2))) as runner:
+            assert live(here, "execution") == []
+            runner.infer(clips)
+            assert len(live(here, "execution")) == 1
+            runner.infer(clips[:1])
+            before = on_gpu(here)
+            assert len(live(here, "execution")) == 2
+            for _ in range(3):
+                runner.infer(clips)
+                runner.infer(clips[:1])
+            assert on_gpu(here) == before  # all is allocated once
+
+    @pytest.mark.parametrize("count", [3, 8])
+    def test_one_it_was_not_built_for_is_refused_with_the_command_that_builds_it(
+        self, engine, clip_maker, count
+    ):
+        with board("8.2.1"), open_runner(engine((1, 4))) as runner:
+            with pytest.raises(ClipError) as caught:
+                runner.infer(clip_maker(runner.spec, count))
+            text = str(caught.value)
+            assert f"(1 or 4, 3, 4, 16, 16) float32, RGB, 0-255; got a batch of {count}" in text
+            sizes = " ".join(str(size) for size in sorted((1, 4, count)))
+            assert f"export-engine --onnx tiny.onnx --precision fp32 --batch {sizes}" in text
+            with pytest.raises(ClipError, match="a batch of 2"):
+                runner.check_batch(2)
+            runner.check_batch(4)
+
+    def test_no_memory_for_one_leaves_the_others_usable(self, engine, clips, expected):
+        with board("8.2.1", CARD) as here, open_runner(engine((1, 2))) as runner:
+            runner.infer(clips[:1])
+            before = on_gpu(here)
+            here.machine.gpu = CARD._replace(memory_bytes=here.machine.used_bytes() + 15000)
+            with pytest.raises(BackendError, match=r"memory left for a buffer.*smaller batch"):
+                runner.infer(clips)
+            gc.collect()
+            assert on_gpu(here) == before
+            np.testing.assert_allclose(runner.infer(clips[:1]), expected[:1], atol=1e-4)
+            here.machine.gpu = CARD
+            np.testing.assert_allclose(runner.infer(clips), expected, atol=1e-4)
+
+
+class TestMemory:
+    def test_a_card_gets_page_locked_memory_without_a_trial(self, engine, clips, monkeypatch):
+        monkeypatch.setattr(tensorrt_runner, "_time_in_turns", None)
+        with board("8.2.1", CARD), open_runner(engine()) as runner:
+            assert runner.describe()["memory"] == PINNED
+            runner.infer(clips)
+            assert runner.describe()["memory_trial_ms"] == {}
+
+    @pytest.mark.parametrize("faster", [PINNED, MAPPED])
+    def test_a_jetson_keeps_the_kind_that_was_faster(self, engine, clips, expected, choose, faster):
+        choose(faster)
+        with board("8.2.1", TX2) as here, open_runner(engine()) as runner:
+            assert runner.describe()["memory"] is None  # nothing was measured yet
+            for _ in range(2):
+                np.testing.assert_allclose(runner.infer(clips), expected, atol=1e-4)
+            facts = runner.describe()
+            assert facts["memory"] == faster
+            assert sorted(facts["memory_trial_ms"]) == [MAPPED, PINNED]
+            # The other kind's buffers are given back.
+            assert len(live(here, "host memory")) == 2
+            assert len(live(here, "device memory")) == (2 if faster == PINNED else 0)
+            assert len(live(here, "event")) == 4
+            assert len(live(here, "execution")) == 1
+            runner.infer(clips[:1])
+            assert len(live(here, "host memory")) == 4
+
+    def test_the_trial_really_runs_both(self, engine, clips, expected, monkeypatch):
+        used = []
+        run = tensorrt_runner._Lane.run
+        monkeypatch.setattr(
+            tensorrt_runner._Lane,
+            "run",
+            lambda lane, batch: used.append(lane._copies) or run(lane, batch),
+        )
+        with board("8.2.1", TX2), open_runner(engine()) as runner:
+            np.testing.assert_allclose(runner.infer(clips), expected, atol=1e-4)
+            trial = used[:-1]  # then comes the inference itself
+            assert trial.count(True) == trial.count(False) >= 2
+            times_ms = runner.describe()["memory_trial_ms"]
+            assert set(times_ms) == {PINNED, MAPPED}
+            assert min(times_ms.values()) > 0
+
+    def test_a_long_trial_is_cut_short(self, engine, clips, monkeypatch):
+        monkeypatch.setattr(tensorrt_runner, "TRIAL_S", 0.0)
+        calls = []
+        run = tensorrt_runner._Lane.run
+        monkeypatch.setattr(
+            tensorrt_runner._Lane, "run", lambda lane, batch: calls.append(1) or run(lane, batch)
+        )
+        with board("8.2.1", TX2), open_runner(engine()) as runner:
+            runner.infer(clips)
+        assert len(calls) == 5  # each once to warm up, each once timed, and the inference
+
+    @pytest.mark.parametrize("kind", [PINNED, MAPPED])
+    def test_copies_and_compute_are_timed_apart(self, engine, clips, choose, kind):
+        choose(kind)
+        with board("8.2.1", TX2), open_runner(engine()) as runner:
+            assert runner.last_timing_ms is None
+            runner.infer(clips)
+            timing = runner.last_timing_ms
+            assert timing.compute > 0.1
+            assert timing.staging > 0
+            if kind == MAPPED:
+                assert timing.h2d == timing.d2h == 0.0
+            else:
+                # The stand-in's clock counts bytes: there are 76 times as many in the clips.
+                assert timing.h2d > 10 * timing.d2h > 0
+            runner.infer(clips[:1])
+            assert runner.last_timing_ms.compute < timing.compute
+
+
+class TestThreads:
+    def test_opened_used_and_closed_in_three_threads(self, engine, clips, expected):
+        found = []
+
+        def in_a_thread(work):
+            thread = threading.Thread(target=lambda: found.append(work()))
+            thread.start()
+            thread.join()
+            return found[-1]
+
+        with board("8.2.1"):
+            path = engine()
+            runner = in_a_thread(lambda: open_runner(path))
+            logits = in_a_thread(lambda: runner.infer(clips))
+            np.testing.assert_allclose(logits, expected, atol=1e-4)
+            np.testing.assert_allclose(runner.infer(clips), expected, atol=1e-4)
+            in_a_thread(runner.close)
+            found.clear()
+
+    def test_no_context_stays_current(self, engine, clips):
+        with board("8.2.1") as here, open_runner(engine()) as runner:
+            runner.infer(clips)
+            assert here.machine.current_context() is None
+
+    def test_closing_waits_for_an_inference_in_another_thread(self, engine, clips, monkeypatch):
+        inside, go_on, finished = threading.Event(), threading.Event(), []
+        synchronize = CudaSession.synchronize
+
+        def slow(session):
+            inside.set()
+            assert go_on.wait(10)
+            synchronize(session)
+
+        with board("8.2.1", CARD):
+            runner = open_runner(engine())
+            monkeypatch.setattr(CudaSession, "synchronize", slow)
+            work = threading.Thread(target=lambda: finished.append(runner.infer(clips)))
+            work.start()
+            assert inside.wait(10)
+            closing = threading.Thread(target=runner.close)
+            closing.start()
+            closing.join(0.1)
+            assert closing.is_alive()
+            go_on.set()
+            work.join()
+            closing.join()
+            assert len(finished) == 1
+
+    def test_one_that_waits_while_it_is_closed_is_told(self, engine, clips):
+        told = []
+        with board("8.2.1"):
+            runner = open_runner(engine())
+
+            def infer():
+                try:
+                    runner.infer(clips)
+                except UsageError as error:
+                    told.append(str(error))
+
+            with runner._lock:
+                thread = threading.Thread(target=infer)
+                thread.start()
+                thread.join(0.1)  # it has passed the check and waits for the lock
+                session, runner._session = runner._session, None
+            thread.join()
+            runner._session = session
+            runner.close()
+        assert told == ["This runner is closed; open the model file again."]
+
+    @every_release
+    def test_two_at_once(self, release, engine, gpu_of, clips, expected):
+        with board(release, gpu_of(release)):
+            first, second = engine((1, 2)), engine((2, 3), name="other.engine")
+            with open_runner(first) as one, open_runner(second) as other:
+                for _ in range(2):
+                    for runner in (one, other):
+                        np.testing.assert_allclose(runner.infer(clips), expected, atol=1e-4)
+                one.close()
+                np.testing.assert_allclose(other.infer(clips), expected, atol=1e-4)
+
+    @every_release
+    def test_many_in_a_row_leave_nothing(self, release, engine, gpu_of, clips):
+        with board(release, gpu_of(release)) as here:
+            path = engine()
+            for _ in range(20):
+                with open_runner(path) as runner:
+                    runner.infer(clips)
+                assert on_gpu(here) == []
+
+
+class TestInterrupts:
+    def test_in_the_middle_of_an_inference(self, engine, clips, monkeypatch):
+        def interrupt(session):
+            raise KeyboardInterrupt  # while all is queued and nothing has run
+
+        with board("8.2.1", CARD) as here:
+            path = engine()
+            monkeypatch.setattr(CudaSession, "synchronize", interrupt)
+            with pytest.raises(KeyboardInterrupt), open_runner(path) as runner:
+                runner.infer(clips)
+            # The board would see copies into memory that is freed, and what is left behind.
+            assert here.machine.current_context() is None
+
+    def test_the_next_inference_is_right(self, engine, clips, expected, monkeypatch):
+        synchronize, calls = CudaSession.synchronize, []
+
+        def interrupt_once(session):
+            calls.append(1)
+            if len(calls) == 1:
+                raise KeyboardInterrupt
+            synchronize(session)
+
+        with board("8.2.1", CARD), open_runner(engine()) as runner:
+            monkeypatch.setattr(CudaSession, "synchronize", interrupt_once)
+            with pytest.raises(KeyboardInterrupt):
+                runner.infer(clips[::-1])
+            np.testing.assert_allclose(runner.infer(clips), expected, atol=1e-4)
+
+    @pytest.mark.parametrize(
+        ("kind", "call"),
+        [
+            ("Runtime", "deserialize_cuda_engine"),
+            ("ICudaEngine", "create_execution_context"),
+            ("IExecutionContext", "execute_async_v2"),
+        ],
+    )
+    def test_during_a_long_call_of_tensorrt(self, engine, clips, kind, call):
+        """Such an interrupt is raised as the call returns; what it made has no name yet."""
+        with board("8.2.1", CARD) as here:
+            path = engine()
+            native = here.tensorrt.classes[kind]
+            real = getattr(native, call)
+
+            def interrupted(self, *arguments):
+                made = real(self, *arguments)
+                assert made is not None
+                raise KeyboardInterrupt
+
+            setattr(native, call, interrupted)
+            with pytest.raises(KeyboardInterrupt), open_runner(path) as runner:
+                runner.infer(clips)
+
+    @pytest.mark.skipif(sys.version_info < (3, 11), reason="tracing a frame keeps its locals alive")
+    @pytest.mark.parametrize("gpu", [TX2, CARD], ids=["jetson", "card"])
+    def test_at_any_line_leaves_nothing(self, engine, clips, gpu, monkeypatch):
+        monkeypatch.setattr(tensorrt_runner, "TRIAL_S", 0.0)
+        with board("8.2.1", gpu) as here:
+            path, interrupted = engine(), 0
+            for place in range(1, 1000):
+                tracer = _InterruptAt(place)
+                try:
+                    with tracer, open_runner(path) as runner:
+                        runner.infer(clips)
+                except KeyboardInterrupt:
+                    interrupted += 1
+                assert (on_gpu(here), here.machine.problems) == ([], []), place
+                if not tracer.done:
+                    break
+            assert interrupted > 60
+
+
+class _InterruptAt:
+    """Raises KeyboardInterrupt before the n-th line that runs in the runner, as Ctrl-C would."""
+
+    def __init__(self, place):
+        self.left = place
+        self.done = False
+
+    def __enter__(self):
+        self._before = sys.gettrace()
+        sys.settrace(self._trace)
+
+    def __exit__(self, *_):
+        sys.settrace(self._before)
+
+    def _trace(self, frame, event, argument):
+        if not frame.f_code.co_filename.endswith("tensorrt_runner.py"):
+            return None
+        # Closing is the end: an interrupt there may leave it to the driver to free the rest.
+        if event == "line" and frame.f_code.co_name != "close" and not self.done:
+            self.left -= 1
+            if self.left == 0:
+                self.done = True
+                sys.settrace(None)
+                raise KeyboardInterrupt
+        return self._trace
+
+
+class TestMachinesItDoesNotBelongTo:
+    """Each is one error that says what differs and how to build it again."""
+
+    @staticmethod
+    def refusal(path, kind=BackendError):
+        with pytest.raises(kind) as caught:
+            open_runner(path)
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    def test_another_tensorrt(self, engine):
+        with board("8.2.1", CARD):
+            path = engine()
+        with board("8.6.1", CARD):
+            text = self.refusal(path, EngineMismatchError)
+        assert "tiny.engine was built with tensorrt 8.2.1.8; this machine has" in text
+        assert "has tensorrt 8.6.1.6" in text
+        assert "Rebuild: export-engine --onnx tiny.onnx --precision fp32 --batch 1 2" in text
+
+    def test_another_gpu(self, engine):
+        with board("8.6.1", RTX_3060):
+            path = engine()
+        with board("8.6.1", TITAN_XP):
+            text = self.refusal(path, EngineMismatchError)
+        assert "built for NVIDIA GeForce RTX 3060 (sm_86)" in text
+        assert "this machine has NVIDIA TITAN Xp (sm_61)" in text
+
+    @pytest.mark.parametrize(
+        ("absent", "told"),
+        [
+            ({"gpu": NO_GPU}, "no CUDA-capable device is detected"),
+            ({"pycuda": False}, "pycuda, which runs engines, is not installed"),
+            ({"libcuda": False}, r"driver (libcuda.so.1) is not on this machine"),
+            ({"release": None}, "TensorRT is not installed for this Python"),
+        ],
+        ids=["gpu", "pycuda", "driver", "tensorrt"],
+    )
+    def test_something_is_missing(self, engine, absent, told):
+        with board("8.2.1"):
+            path = engine()
+        with board(**dict({"release": "8.2.1"}, **absent)):
+            assert told in self.refusal(path)
+
+
+class TestDamagedFiles:
+    refusal = staticmethod(TestMachinesItDoesNotBelongTo.refusal)
+
+    def test_truncated_or_changed(self, engine):
+        with board("8.2.1"):
+            path = engine()
+            whole = path.read_bytes()
+            path.write_bytes(whole[: len(whole) // 2])
+            assert "truncated or replaced. Rebuild: export" in self.refusal(path, ModelFileError)
+            path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+            assert "tiny.engine is damaged" in self.refusal(path, ModelFileError)
+
+    def test_without_its_manifest(self, engine):
+        with board("8.2.1"):
+            path = engine()
+            manifest_path(path).unlink()
+            assert "tiny.engine.json must lie beside it" in self.refusal(path, ModelFileError)
+
+    def test_of_another_onnx_file_than_the_one_beside_it(self, engine, tmp_path):
+        with board("8.2.1"):
+            path = engine()
+            (tmp_path / "tiny.onnx").write_bytes(b"another")
+            assert "was built from another tiny.onnx" in self.refusal(path, EngineMismatchError)
+
+    def test_what_tensorrt_itself_refuses(self, engine):
+        import hashlib
+
+        with board("8.2.1"):
+            path = engine()
+            path.write_bytes(b"no engine")
+            manifest = load_manifest(path)._replace(
+                engine_bytes=9, engine_sha256=hashlib.sha256(b"no engine").hexdigest()
+            )
+            manifest_path(path).write_text(manifest.to_json())
+            assert "TensorRT 8.2.1.8 cannot load the engine" in self.refusal(path)
+
+    @pytest.mark.parametrize(
+        ("change", "told"),
+        [
+            ({"batches": (1, 4)}, r"batch sizes \(1, 2\), its manifest \(1, 4\)"),
+            ({"frames": 8}, r"input of shape \(N, 3, 4, 16, 16\).*says \(N, 3, 8, 16, 16\)"),
+        ],
+    )
+    def test_an_engine_that_is_not_what_its_manifest_says(self, engine, change, told):
+        with board("8.2.1"):
+            path = engine((1, 2))
+            manifest = load_manifest(path)
+            if "frames" in change:
+                change = {"spec": manifest.spec._replace(**change)}
+            manifest_path(path).write_text(manifest._replace(**change).to_json())
+            with pytest.raises(ModelFileError, match=told):
+                open_runner(path)
+
+    def test_a_damaged_manifest_that_names_no_tensorrt(self, engine):
+        with board("8.2.1"):
+            path = engine()
+            text = manifest_path(path).read_text().replace("tensorrt 8.2.1.8", "nothing")
+            manifest_path(path).write_text(text)
+            self.refusal(path, (ModelFileError, BackendError, UsageError))
+
+
+class TestResults:
+    def test_fp16_that_overflows_is_an_error(self, engine, clips):
+        with board("8.2.1") as here:
+            here.tensorrt.fault = Fault(("conv",), "nan")
+            path = engine((2, 7), precision="fp16")
+            with open_runner(path) as runner:
+                assert runner.describe()["precision"] == "fp16"
+                with pytest.raises(BackendError, match="not finite"):
+                    runner.infer(clips)
+
+    def test_layers_are_timed_and_the_runner_stays_as_it_was(self, engine, clips, expected):
+        with board("8.2.1", CARD) as here, open_runner(engine()) as runner:
+            runner.infer(clips)
+            before = on_gpu(here)
+            times_ms = runner.layer_times_ms(clips, 3)
+            assert len(times_ms) > 1
+            assert min(times_ms.values()) > 0
+            np.testing.assert_allclose(runner.infer(clips), expected, atol=1e-4)
+            gc.collect()
+            assert sorted(on_gpu(here)) == sorted(before)
+            assert all(name in runner.layer_information() for name in times_ms)
+
+    def test_the_bare_call_of_benchmarks_scores_alike(self, engine, clips, expected):
+        with board("8.2.1"), open_runner(engine()) as runner:
+            call = runner.bare_call(clips)
+            for _ in range(2):
+                np.testing.assert_allclose(call(), expected, atol=1e-4)
