@@ -16,10 +16,11 @@ from clipedge.export.parity import (
     compare,
     onnxruntime_infer,
 )
-from clipedge.jetson.errors import BackendError
+from clipedge.jetson.errors import BackendError, ModelFileError
 from clipedge.jetson.onnx_metadata import read_onnx_metadata
 from clipedge.jetson.progress import ProgressLine
 from clipedge.jetson.runners import Runner
+from clipedge.jetson.runners.model_file import reason_of
 from clipedge.jetson.spec import ClipSpec
 
 # Four of each kind of check clip, with another seed than the export's check.
@@ -72,6 +73,7 @@ class EngineCheck:
 
         Raises:
             BackendError: ONNX Runtime is not installed.
+            ModelFileError: ONNX Runtime cannot open the file.
         """
         self._reference_logits()
 
@@ -134,6 +136,12 @@ class EngineCheck:
                     "Engines are compared with ONNX Runtime before they are written, and it is "
                     "not installed here: pip install onnxruntime (onnxruntime==1.10.0 for "
                     "Python 3.6)"
+                ) from None
+            # Its exceptions differ from release to release and share no base but this one.
+            except Exception as error:
+                raise ModelFileError(
+                    f"ONNX Runtime cannot open {self._onnx_path}, so nothing can be compared with "
+                    f"it: {reason_of(error)}. Export it again, for a board with --opset 13."
                 ) from None
             self._reference = self._one_by_one(infer, "computing what fp32 answers")
         return self._reference

@@ -106,12 +106,12 @@ def profile_of_engine(runner: Any, batch: int) -> LayerProfile:
 
 def profile_of_network(layers: Sequence[NetworkLayer]) -> LayerProfile:
     """List the layers TensorRT's parser makes, where no GPU is here to run them on."""
-    sizes = [_output_bytes(layer.shape, layer.precision) for layer in layers]
+    computed = [layer for layer in layers if layer.kind != "CONSTANT"]
+    sizes = [_output_bytes(layer.shape, layer.precision) for layer in computed]
     total = sum(sizes) or 1
     rows = [
         LayerRow(layer.name, layer.kind, layer.precision, size, None, size / total)
-        for layer, size in zip(layers, sizes)
-        if layer.kind != "CONSTANT"
+        for layer, size in zip(computed, sizes)
     ]
     source = "before fusion, not measured: the engine cannot run here; share of bytes"
     return LayerProfile(source, 1, sorted(rows, key=lambda row: -(row.share or 0.0)))

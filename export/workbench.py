@@ -3,10 +3,9 @@
 import hashlib
 import logging
 import pathlib
-import queue
 import threading
 import time
-from typing import Any, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 
 from clipedge.jetson import trt_api
 from clipedge.jetson.cuda import GpuFacts, gpu_facts
@@ -162,14 +161,14 @@ def _build_shown(
     trt: trt_api.TensorRT, request: trt_api.BuildRequest, title: str
 ) -> trt_api.BuiltEngine:
     """Build in a thread, so that this one can draw the progress and hear Ctrl-C."""
-    results = queue.Queue()  # type: queue.Queue[Any]
+    results: List[Any] = []
     state = _BuildState()
 
     def work() -> None:
         try:
-            results.put(trt.build(request, state.step))
+            results.append(trt.build(request, state.step))
         except BaseException as error:
-            results.put(error)
+            results.append(error)
 
     # A daemon: TensorRT before 10.0 cannot be stopped, and Ctrl-C shall not wait for minutes.
     thread = threading.Thread(target=work, name="clipedge-build", daemon=True)
@@ -177,15 +176,13 @@ def _build_shown(
     with ProgressLine(title, unit="steps") as progress:
         thread.start()
         try:
-            while True:
-                try:
-                    result = results.get(timeout=_TICK_S)
-                    break
-                except queue.Empty:
-                    progress.show(state.text(time.monotonic() - start_s))
+            while thread.is_alive():
+                progress.show(state.text(time.monotonic() - start_s))
+                thread.join(_TICK_S)
         except BaseException:
             state.stopped = True
             raise
+    (result,) = results
     if isinstance(result, BaseException):
         raise result
     built: trt_api.BuiltEngine = result
