@@ -22,8 +22,8 @@ EXTRAS := train,export,cpu,live,dev
 # The code that must run on the board's Python 3.6. A test runs there by lying in one of these
 # folders; tests that need torch or Python 3.10 lie elsewhere.
 BOARD_CODE := jetson export benchmarks
-BOARD_TESTS := tests/jetson tests/benchmarks
-BOARD_FIXTURES := tests/conftest.py
+BOARD_TESTS := tests/jetson tests/export_board tests/benchmarks
+BOARD_FIXTURES := tests/conftest.py tests/stand_ins
 # A real export, made on this side, for the board's side to read and time.
 BOARD_MODEL := build/board/model
 
