@@ -1,8 +1,8 @@
 """Gives the channels in the middle of a block the number and the order that suit a compiler.
 
-The middle is what lies between the pointwise convolution that opens a block and the one that
-closes it: a depthwise convolution, activations, and in ShuffleNetV1 a channel shuffle. Nobody else
-sees those channels, so both pointwise convolutions can number them as they like.
+The middle is what lies between the convolution that opens a block and the one that closes it, most
+often pointwise: a depthwise convolution, activations, and in ShuffleNetV1 a channel shuffle. Nobody
+else sees those channels, so the two convolutions can number them as they like.
 """
 
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
@@ -14,7 +14,7 @@ from clipedge.export.graph_rules import Shuffle, attributes_of, channel_shuffles
 
 
 class _Middle(NamedTuple):
-    opening: Any  # the pointwise convolutions and the depthwise one between, all Conv nodes
+    opening: Any  # Conv nodes
     depthwise: Any
     closing: Any
     shuffle: Optional[Shuffle]
@@ -101,7 +101,7 @@ def _find_middles(model: Any, weights: _Weights) -> List[_Middle]:
             after = users.get(after[0].output[0], [])
         opening, closing = makers.get(name), after[0] if len(after) == 1 else None
         alone = len(users[name]) == 1
-        if alone and _is_pointwise(opening, weights) and _is_pointwise(closing, weights):
+        if alone and all(_can_be_dense(one, weights) for one in (opening, closing)):
             found.append(_Middle(opening, node, closing, shuffle))
     return found
 
@@ -170,12 +170,11 @@ def _is_depthwise(node: Any, weights: _Weights) -> bool:
     return inputs == 1 and outputs == _groups(node) > 1
 
 
-def _is_pointwise(node: Any, weights: _Weights) -> bool:
+def _can_be_dense(node: Any, weights: _Weights) -> bool:
+    """Return whether a convolution has one group, or is cheap enough to get one."""
     if node is None or node.op_type != "Conv" or node.input[1] not in weights:
         return False
-    return set(weights.shape(node.input[1])[2:]) == {1} and not any(
-        attributes_of(node).get("pads", [])
-    )
+    return _groups(node) == 1 or set(weights.shape(node.input[1])[2:]) == {1}
 
 
 def _keeps_zero(node: Any, weights: _Weights) -> bool:

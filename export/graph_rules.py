@@ -43,9 +43,7 @@ class Rewriting:
         self.graph = ViewedGraph(model)
         self._rules = dict(_SHARED_RULES, **rules)
         self._nodes = list(model.graph.node)
-        # Concatenations of equal parts, and the shuffles that deal those parts out.
-        self._parts: Dict[str, List[str]] = {}
-        self._dealt: Dict[str, List[str]] = {}
+        self._makers = {name: node for node in self._nodes for name in node.output}
 
     def run(self) -> Any:
         """Write all nodes and return the model, changed in place."""
@@ -63,19 +61,12 @@ class Rewriting:
                 as_it_is(self, node)
         return graph.finish()
 
-    def note_parts(self, whole: str, parts: Sequence[str]) -> None:
-        """Remember that ``whole`` is a concatenation of equal ``parts``."""
-        self._parts[whole] = list(parts)
-
-    def dealt_parts(self, tensor: str) -> List[str]:
-        """Return the tensors whose channels ``tensor`` holds in turns; none if it is none such."""
-        return self._dealt.get(tensor, [])
+    def maker(self, tensor: str) -> Any:
+        """Return the node of the read graph that makes ``tensor``; None where there is none."""
+        return self._makers.get(tensor)
 
     def _write_shuffle(self, shuffle: Shuffle) -> None:
         graph, source = self.graph, shuffle.source
-        parts = self._parts.get(source, [])
-        if len(parts) == shuffle.groups:
-            self._dealt[shuffle.target] = parts
         first, second, third = (node.name for node in shuffle.nodes)
         view = FRAMES if graph.home(source) == FRAMES else ROWS
         size = graph.size(source)
@@ -125,6 +116,17 @@ def users_of(nodes: Sequence[Any]) -> Dict[str, List[Any]]:
         for name in node.input:
             users.setdefault(name, []).append(node)
     return users
+
+
+def channels_sliced(graph: ViewedGraph, node: Any) -> Sequence[int]:
+    """Return which channels a Slice takes; none where it is no Slice along channels alone."""
+    if node.op_type != "Slice" or len(node.input) < 4:
+        return []
+    bounds = [graph.array(name).tolist() for name in node.input[1:]]
+    if bounds[2] != [1]:
+        return []
+    step = bounds[3][0] if len(bounds) > 3 else 1
+    return range(graph.size(node.input[0]).channels)[bounds[0][0] : bounds[1][0] : step]
 
 
 def as_it_is(rewriting: Rewriting, node: Any) -> bool:
@@ -242,54 +244,16 @@ def _elementwise(rewriting: Rewriting, node: Any) -> bool:
 
 
 def _concat(rewriting: Rewriting, node: Any) -> bool:
-    graph = rewriting.graph
-    if attributes_of(node)["axis"] != 1:
-        return False
-    if len({graph.size(name) for name in node.input}) == 1:
-        rewriting.note_parts(node.output[0], node.input)
-    return _along_channels(graph, node)
+    return attributes_of(node)["axis"] == 1 and _along_channels(rewriting.graph, node)
 
 
 def _split(rewriting: Rewriting, node: Any) -> bool:
-    if attributes_of(node).get("axis", 0) != 1:
-        return False
-    return _along_channels(rewriting.graph, node)
+    return attributes_of(node).get("axis", 0) == 1 and _along_channels(rewriting.graph, node)
 
 
 def _slice(rewriting: Rewriting, node: Any) -> bool:
     graph = rewriting.graph
-    bounds = [graph.array(name).tolist() for name in node.input[1:]]
-    if len(bounds) < 3 or bounds[2] != [1]:
-        return False
-    (start,), (end,), (step,) = bounds[0], bounds[1], (bounds[3:] or [[1]])[0]
-    end = min(end, graph.size(node.input[0]).channels)
-    parts = rewriting.dealt_parts(node.input[0])
-    if parts and step == 1 and 0 <= start < end and start % len(parts) == end % len(parts) == 0:
-        _slice_dealt(graph, node, parts, (start, end))
-        return True
-    return _along_channels(graph, node)
-
-
-def _slice_dealt(
-    graph: ViewedGraph, node: Any, parts: Sequence[str], bounds: Tuple[int, int]
-) -> None:
-    """Slice the parts before their channels are dealt out: nothing is moved that nobody wants.
-
-    Parts (N, c, ...) side by side on a new axis 2 are (N, c, parts, ...): dealt out already.
-    """
-    view = FRAMES if graph.home(parts[0]) == FRAMES else ROWS
-    shape = graph.size(parts[0]).shape_in(view)
-    first, last = (one // len(parts) for one in bounds)
-    pieces = []
-    for part in parts:
-        piece = graph.view(part, view, node.name)
-        if last - first < shape[1]:
-            piece = graph.slice(piece, 1, (first, last, 1), node.name, "part")
-        apart = [-1, last - first, 1, shape[2] * shape[3]]
-        pieces.append(graph.reshape(piece, apart, node.name, "apart"))
-    dealt = graph.add("Concat", pieces, node.name, "deal", axis=2)
-    together = [-1, bounds[1] - bounds[0], *shape[2:]]
-    graph.write(node.output[0], view, graph.reshape(dealt, together, node.name, "together"))
+    return bool(channels_sliced(graph, node)) and _along_channels(graph, node)
 
 
 def _along_channels(graph: ViewedGraph, node: Any) -> bool:

@@ -27,6 +27,7 @@ from clipedge.export.graph_rules import (
     Rewriting,
     Rule,
     banded,
+    channels_sliced,
     one_frame_at_a_time,
     read_convolution,
 )
@@ -42,6 +43,7 @@ def to_tensorcore(model: Any) -> Any:
 
 
 def _convolution(rewriting: Rewriting, node: Any) -> bool:
+    _absorb_slice(rewriting, node)
     for conv in read_convolution(rewriting.graph, node):
         pointwise = conv.rows.is_trivial and conv.columns.is_trivial
         if pointwise and one_frame_at_a_time(rewriting, conv):
@@ -53,6 +55,21 @@ def _convolution(rewriting: Rewriting, node: Any) -> bool:
         frames = rewriting.graph.size(node.output[0]).frames
         return banded(rewriting, conv, _merged(frames, conv.groups))
     return False
+
+
+def _absorb_slice(rewriting: Rewriting, node: Any) -> None:
+    """Let a convolution take all channels, with weights of zero, instead of the half it wants."""
+    graph = rewriting.graph
+    maker = rewriting.maker(node.input[0])
+    wanted = [] if maker is None else channels_sliced(graph, maker)
+    for conv in read_convolution(graph, node):
+        channels = graph.size(maker.input[0]).channels if wanted else 0
+        if conv.groups == 1 and 0 < channels <= 2 * len(wanted):
+            narrow = graph.array(node.input[1])
+            wide = np.zeros((narrow.shape[0], channels, *narrow.shape[2:]), narrow.dtype)
+            wide[:, list(wanted)] = narrow
+            node.input[0] = maker.input[0]
+            node.input[1] = graph.add_weight(f"{node.input[1]}/all", wide)
 
 
 def _in_eights(graph: ViewedGraph, conv: Convolution) -> bool:

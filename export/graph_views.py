@@ -91,6 +91,13 @@ class ViewedGraph:
         """Return the shape of a constant."""
         return tuple(self._weights[weight].dims)
 
+    def add_weight(self, name: str, value: np.ndarray) -> str:
+        """Add a constant to the graph that is read; return its name."""
+        from onnx import numpy_helper
+
+        self._weights[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
+        return name
+
     # Views
 
     def home(self, tensor: str) -> str:
