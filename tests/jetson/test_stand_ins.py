@@ -24,7 +24,7 @@ from stand_ins import (
 
 from clipedge.jetson import trt_api
 from clipedge.jetson.cuda import CudaSession, gpu_facts
-from clipedge.jetson.errors import BackendError
+from clipedge.jetson.errors import BackendError, ModelFileError
 from clipedge.jetson.trt_api import BuildRequest
 
 BOTH_APIS = pytest.mark.parametrize("key", ["8.2.1", "10.16"])
@@ -170,6 +170,112 @@ def test_real_packages_are_hidden_and_come_back():
             with pytest.raises(ImportError):
                 importlib.import_module(name)
     assert importlib.import_module("onnxruntime") is onnxruntime
+
+
+# --- Beside the real one --------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["stand-in", "real"])
+def rtx(request):
+    """TensorRT for RTX, ours and the real one, which builds without a GPU: do they agree?"""
+    if request.param == "real":
+        pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
+        yield trt_api.load("tensorrt_rtx")
+        return
+    with board("rtx", NO_GPU):
+        yield trt_api.load("tensorrt_rtx")
+
+
+TARGET = ((8, 6),)
+
+
+class TestBesideTheRealOne:
+    def test_layers_of_nodes_have_the_same_names_kinds_and_shapes(self, rtx, onnx):
+        layers = {layer.name: tuple(layer)[1:] for layer in rtx.network_layers(onnx)}
+        for name, expected in {
+            "mean": ("CONSTANT", "FLOAT", (1, 3, 1, 1, 1)),
+            "sub": ("ELEMENTWISE", "FLOAT", (-1, 3, 4, 16, 16)),
+            "conv": ("CONVOLUTION", "FLOAT", (-1, 8, 4, 8, 8)),
+            "relu": ("ACTIVATION", "FLOAT", (-1, 8, 4, 8, 8)),
+            "globalaveragepool": ("REDUCE", "FLOAT", (-1, 8, 1, 1, 1)),
+            "ONNXTRT_ShapeTensor": ("SHAPE", "INT64", (5,)),
+            "flatten": ("SHUFFLE", "FLOAT", (-1, 8)),
+            "gemm": ("MATRIX_MULTIPLY", "FLOAT", (-1, 5)),
+        }.items():
+            assert layers[name] == expected, name
+        assert any(name.startswith("gemm_") for name in layers)
+
+    def test_the_parser_refuses_with_the_same_words(self, rtx, onnx):
+        with pytest.raises(ModelFileError, match="Assertion failed: model->ParseFromCodedStream"):
+            rtx.network_layers(onnx[:-1000])
+        package = pytest.importorskip("onnx", reason="onnx, which spoils the model, is missing")
+        model = package.load_model_from_string(onnx)
+        model.graph.node[1].op_type, model.graph.node[2].op_type = "Mystery", "Riddle"
+        reason = 'creator && "Plugin not found, are the plugin name, version, and namespace correct'
+        with pytest.raises(ModelFileError) as caught:
+            rtx.network_layers(model.SerializeToString())
+        for node in ("node 'conv' (Mystery)", "node 'relu' (Riddle)"):
+            assert f"{node}: {reason}" in str(caught.value)
+
+    def test_a_build_tells_its_progress_and_can_be_stopped(self, rtx, onnx):
+        told = {}
+
+        def progress(phase, done, total):
+            told.setdefault(phase, []).append((done, total))
+            return True
+
+        assert rtx.build(BuildRequest(onnx, (1,), targets=TARGET), progress).plan
+        steps = told["Cloning network graph"]
+        assert steps == [(step + 1, len(steps)) for step in range(len(steps))]
+        with pytest.raises(BackendError, match="Build canceled by user"):
+            rtx.build(BuildRequest(onnx, (1,), targets=TARGET), lambda *_: False)
+
+    def test_a_build_fails_for_the_same_reasons(self, rtx, model_writer, tmp_path, onnx):
+        static = model_writer(tmp_path / "static.onnx", batch=2).read_bytes()
+        with pytest.raises(BackendError, match=r"clips has static dimensions that don't match"):
+            rtx.build(BuildRequest(static, (1,), targets=TARGET))
+        with pytest.raises(BackendError, match="no optimization profile has been defined"):
+            rtx.build(BuildRequest(onnx, (), targets=TARGET))
+        assert rtx.build(BuildRequest(onnx, (1,))).plan  # without a target: for many GPUs
+
+    def test_an_engine_does_not_open_without_a_gpu(self, rtx, onnx):
+        plan = rtx.build(BuildRequest(onnx, (1,), targets=TARGET)).plan
+        with pytest.raises(BackendError, match="CUDA driver version is insufficient"):
+            rtx.open_engine(plan)
+
+    def test_profiles_and_targets_are_checked_alike(self, rtx):
+        builder = rtx.module.Builder(rtx.logger)
+        config, profile = builder.create_builder_config(), builder.create_optimization_profile()
+        assert config.add_optimization_profile(builder.create_optimization_profile()) == 0
+        with pytest.raises(RuntimeError, match="min is inconsistent"):
+            profile.set_shape("clips", (-1,), (1,), (1,))
+        profile.set_shape("clips", (2,), (1,), (1,))
+        assert config.add_optimization_profile(profile) == -1
+        config.num_compute_capabilities = 1
+        target = rtx.module.ComputeCapability.SM86
+        assert config.set_compute_capability(target, 0)
+        assert not config.set_compute_capability(target, 1)
+
+    def test_values_and_objects_behave_alike(self, rtx):
+        module = rtx.module
+        value = module.MemoryPoolType.WORKSPACE
+        assert str(value) == "MemoryPoolType.WORKSPACE"
+        assert int(value) == 0
+        assert value != 0
+        assert value == module.MemoryPoolType.__members__["WORKSPACE"]
+        with pytest.raises(TypeError):
+            1 << value
+        builder = module.Builder(rtx.logger)
+        for thing in (builder, module.BuilderFlag, module.Builder):
+            with pytest.raises(AttributeError):
+                _ = thing.FP16
+        with pytest.raises(AttributeError):
+            builder.fp16_mode = True
+        for base in (module.IProfiler, module.ILogger, module.IProgressMonitor):
+            with pytest.raises(TypeError, match="__init__"):
+                type("Forgetful", (base,), {"__init__": lambda self: None})()
+        with pytest.raises(TypeError):
+            module.Builder(None)
 
 
 # --- A machine that is not complete ---------------------------------------------------------------

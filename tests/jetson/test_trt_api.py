@@ -198,7 +198,9 @@ def test_executions_of_all_batch_sizes_live_side_by_side(key, onnx, clips):
 @every_release
 def test_a_static_batch_is_refused_where_another_is_wanted(key, tmp_path, model_writer):
     onnx = model_writer(tmp_path / "static.onnx", batch=2).read_bytes()
-    with here_with(key), pytest.raises(BackendError, match="static dimensions differ"):
+    with here_with(key), pytest.raises(
+        BackendError, match="has static dimensions that don't match"
+    ):
         load(key).build(BuildRequest(onnx, (1,)))
 
 
@@ -304,18 +306,19 @@ def test_rtx_which_times_nothing_has_no_timing_cache(onnx):
 
 @pytest.mark.parametrize("key", ["10.16", "11.1", "rtx"])
 def test_progress_is_told_and_can_stop_a_build(key, onnx):
-    told = []
+    told = {}
 
     def progress(phase, done, total):
-        told.append((done, total))
+        told.setdefault(phase, []).append((done, total))
         return True
 
     with here_with(key):
         trt = load(key)
         trt.build(BuildRequest(onnx, (1,)), progress)
-        assert told == [(step + 1, len(told)) for step in range(len(told))]
-        assert len(told) > 2
-        with pytest.raises(BackendError):
+        assert len(told) > 1
+        for steps in told.values():
+            assert steps == [(step + 1, len(steps)) for step in range(len(steps))]
+        with pytest.raises(BackendError, match="Build canceled"):
             trt.build(BuildRequest(onnx, (1,)), lambda phase, done, total: done < 2)
 
 
@@ -362,7 +365,8 @@ def test_a_refused_node_is_named_with_its_operator_and_the_reason(key, onnx):
     with here_with(key), pytest.raises(ModelFileError) as caught:
         load(key).build(BuildRequest(edited(onnx, break_two), (1,)))
     text = str(caught.value)
-    assert "node 'conv' (GroupNormalization): No importer registered" in text
+    assert "node 'conv' (GroupNormalization): " in text
+    assert "Plugin not found" in text
     # The older parsers stop at the first.
     assert ("node 'relu' (Mystery)" in text) == (not key.startswith("8."))
 
@@ -477,7 +481,7 @@ def use_everything(key, onnx, broken, clips, members):
         assert key == "rtx" or here.tensorrt.timing_cache_hits > 0
         assert key.startswith("8.") or min(told) > 0
         assert {layer.kind for layer in trt.network_layers(onnx)} > {"CONVOLUTION"}
-        with pytest.raises(ModelFileError, match=r"'conv' \(Mystery\): No importer"):
+        with pytest.raises(ModelFileError, match=r"'conv' \(Mystery\): .*Plugin not found"):
             trt.build(request._replace(onnx=broken))
         with CudaSession() as session, session.current():
             with pytest.raises(BackendError, match="Serialization"):

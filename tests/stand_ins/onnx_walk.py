@@ -13,7 +13,7 @@ import onnxruntime
 # Field numbers in onnx.proto3.
 _GRAPH, _OPSET_IMPORT = 7, 8
 _NODE, _INITIALIZER, _OUTPUT = 1, 5, 12
-_FLOAT, _FLOAT16 = 1, 10  # TensorProto.DataType
+_FLOAT16 = 10  # TensorProto.DataType
 
 _SESSIONS_KEPT = 16  # they are small, and making one takes longer than running it
 _sessions: "collections.OrderedDict[str, Any]" = collections.OrderedDict()
@@ -26,11 +26,20 @@ class OnnxNode(NamedTuple):
     outputs: Tuple[str, ...]
 
 
+class Initializer(NamedTuple):
+    data_type: int  # TensorProto.DataType
+    shape: Tuple[int, ...]
+
+    @property
+    def is_half(self) -> bool:
+        return self.data_type == _FLOAT16
+
+
 class OnnxGraph(NamedTuple):
-    """The nodes, the element type of each initializer by name, and the opset of the file."""
+    """The nodes, the initializers by name, and the opset of the file."""
 
     nodes: Tuple[OnnxNode, ...]
-    initializers: Dict[str, int]
+    initializers: Dict[str, Initializer]
     opset: int
 
 
@@ -41,7 +50,7 @@ class NotOnnxError(Exception):
 def read_graph(model: bytes) -> OnnxGraph:
     """The graph of an ONNX file; NotOnnxError where the bytes are none."""
     nodes: List[OnnxNode] = []
-    initializers: Dict[str, int] = {}
+    initializers: Dict[str, Initializer] = {}
     opset = 0
     found = False
     for field, value in _fields(model):
@@ -55,9 +64,8 @@ def read_graph(model: bytes) -> OnnxGraph:
                 if part == _NODE and isinstance(content, bytes):
                     nodes.append(_node(content))
                 elif part == _INITIALIZER and isinstance(content, bytes):
-                    entries = dict(_fields(content))
-                    name = bytes(entries.get(8, b"")).decode("utf-8")  # type: ignore[arg-type]
-                    initializers[name] = int(entries.get(2, 0))  # type: ignore[arg-type]
+                    name, initializer = _initializer(content)
+                    initializers[name] = initializer
     if not found or not nodes:
         raise NotOnnxError
     return OnnxGraph(tuple(nodes), initializers, opset)
@@ -65,7 +73,8 @@ def read_graph(model: bytes) -> OnnxGraph:
 
 def is_half(graph: OnnxGraph, node: OnnxNode) -> bool:
     """Whether a node of a strongly typed network computes in fp16, by its weights."""
-    return any(graph.initializers.get(name) == _FLOAT16 for name in node.inputs)
+    weights = [graph.initializers[name] for name in node.inputs if name in graph.initializers]
+    return any(weight.is_half for weight in weights)
 
 
 def session(model: bytes) -> Any:
@@ -110,6 +119,13 @@ def _node(message: bytes) -> OnnxNode:
             texts[field].append(value.decode("utf-8"))
     name, operator = ("".join(texts[field]) for field in (3, 4))
     return OnnxNode(name, operator, tuple(texts[1]), tuple(texts[2]))
+
+
+def _initializer(message: bytes) -> Tuple[str, Initializer]:
+    entries = dict(_fields(message))
+    dims = [value for field, value in _fields(message) if field == 1 and isinstance(value, int)]
+    name = bytes(entries.get(8, b"")).decode("utf-8")  # type: ignore[arg-type]
+    return name, Initializer(int(entries.get(2, 0)), tuple(dims))  # type: ignore[arg-type]
 
 
 def _field(number: int, payload: bytes) -> bytes:

@@ -9,6 +9,8 @@ from stand_ins import onnx_walk
 from stand_ins.plan import Plan, write_plan
 from stand_ins.trt_object import TrtObject, host_memory
 
+# What RTX builds for where no capability is set: every GPU from Ampere on.
+_PORTABLE = [(8, 0), (8, 6), (8, 9), (12, 0), (12, 1)]
 _CACHE_MAGIC = b"ptrt-timing\0"
 # 16 MiB; from 8.4 on: the whole of the GPU's memory
 _DEFAULT_WORKSPACE = {"8.0.1": 1 << 24, "8.2.1": 1 << 24}
@@ -52,6 +54,7 @@ LAYER_OF = {
     "Constant": "CONSTANT",
 }
 TYPE_OF_ORT = {"tensor(float)": "FLOAT", "tensor(float16)": "HALF", "tensor(int64)": "INT32"}
+_NO_ARITHMETIC = ("CONSTANT", "SHAPE")
 _FUSED_INTO_THE_ONE_BEFORE = ("Relu", "Clip")
 
 
@@ -110,7 +113,8 @@ class Builder(TrtObject):
         half = "FP16" in config._flags and not network._strong
         obeyed = config._flags & _OBEYED_BY
         held = tuple(layer._name for layer in network._layers if obeyed and layer._held())
-        capabilities = config._targets or [home.machine.gpu.compute_capability]
+        here = _PORTABLE if home.key == "rtx" else [home.machine.gpu.compute_capability]
+        capabilities = config._targets or here
         plan = Plan(
             release=home.release.version,
             capabilities=tuple(tuple(pair) for pair in capabilities),
@@ -147,30 +151,34 @@ def _complaint_of_gpu(home: Any, config: Any) -> str:
         return "IBuilderConfig: a compute capability was not set"
     if config._targets:
         return ""
-    if gpu.count == 0:
-        return "CUDA initialization failure with error: 100. No compute capability was set"
-    if gpu.compute_capability < home.release.oldest_gpu:
+    if gpu.count and gpu.compute_capability < home.release.oldest_gpu:
         number = "".join(str(part) for part in gpu.compute_capability)
         return f"Target GPU SM {number} is not supported by this TensorRT release."
     return ""
 
 
 def _complaint_of_profiles(network: Any, config: Any) -> str:
+    usage = "IBuilder::buildSerializedNetwork: Error Code 4: API Usage Error"
     if not network._outputs:
-        return "Network must have at least one output"
+        return f"{usage} (Network must have at least one output.)"
     dynamic = [tensor for tensor in network._inputs if -1 in tensor._shape]
     if dynamic and not config._profiles:
         return (
-            "4: [network.cpp::validate] Error Code 4: Internal Error (Network has dynamic or shape "
-            "inputs, but no optimization profile has been defined.)"
+            f"{usage} (Network has dynamic or shape inputs, but no optimization profile has been "
+            "defined.)"
         )
     for index, profile in enumerate(config._profiles):
         for tensor in network._inputs:
-            shapes = profile._shapes.get(tensor._name)
+            name, shapes = tensor._name, profile._shapes.get(tensor._name)
             if shapes is None:
-                return f"{tensor._name}: optimization profile {index} is missing its shapes"
-            if not all(_fits(tensor._shape, shape) for shape in shapes):
-                return f"{tensor._name}: static dimensions differ in profile {index}: {shapes}"
+                return f"{usage} (Dynamic input tensor {name} is missing dimensions in profile 0.)"
+            for shape in shapes:
+                if not _fits(tensor._shape, shape):
+                    return (
+                        f"{usage} (Input tensor {name} has static dimensions that don't match kMIN "
+                        f"dimensions in profile index {index}. Input dimensions are "
+                        f"{list(tensor._shape)} but profile dimensions are {list(shape)}.)"
+                    )
     return ""
 
 
@@ -180,30 +188,65 @@ def _fits(wanted: Tuple[int, ...], shape: Tuple[int, ...]) -> bool:
 
 def _build_layers(home: Any, network: Any, config: Any) -> bool:
     """Go through the layers as a build does, with its cache and progress; False: cancelled."""
-    monitor, cache, layers = config._monitor, config._cache, fused_names(network._graph.nodes)
-    callbacks = home.members.get("IProgressMonitor", ()) if monitor is not None else ()
-    phase = "Building engine"
+    layers, cache, half = fused_names(network._graph.nodes), config._cache, "FP16" in config._flags
 
-    def tell(name: str, *arguments: Any) -> Any:
-        if name not in callbacks:
-            return True
-        return home.call_back(getattr(monitor, name), *arguments)
-
-    tell("phase_start", phase, None, len(layers))
-    carry_on = True
-    for step, name in enumerate(layers):
+    def time_tactics(step: int) -> None:
         home.on_build(step)
-        if cache is not None and home.key != "rtx":
-            key = f"{name} {'FP16' in config._flags} {len(config._profiles)}"
-            home.timed(seen_before=key in cache._tactics)
+        if home.key == "rtx":
+            return
+        key = f"{layers[step]} {half} {len(config._profiles)}"
+        home.timed(seen_before=cache is not None and key in cache._tactics)
+        if cache is not None:
             cache._tactics[key] = step
-        elif cache is None:
-            home.timed(seen_before=False)
-        if tell("step_complete", phase, step) is False:
-            carry_on = False
-            break
-    tell("phase_finish", phase)
-    return carry_on
+
+    monitor = _Monitor(home, config._monitor)
+    whole = "Building engine"
+    monitor.start(whole, None, 2)
+    done = (
+        monitor.phase("Cloning network graph", whole, len(network._layers), lambda step: None)
+        and monitor.step(whole, 0)
+        and monitor.phase("Timing tactics", whole, len(layers), time_tactics)
+        and monitor.step(whole, 1)
+    )
+    monitor.finish(whole)
+    if not done:
+        network._log("ERROR", "Error Code 2: BuildCanceled (Build canceled by user.)")
+    return done
+
+
+class _Monitor:
+    """Tells a progress monitor, where there is one, what its release's base class declares."""
+
+    def __init__(self, home: Any, monitor: Any) -> None:
+        self._home = home
+        self._monitor = monitor
+        self._known = home.members.get("IProgressMonitor", ()) if monitor is not None else ()
+
+    def _tell(self, name: str, *arguments: Any) -> bool:
+        if name not in self._known:
+            return True
+        answer = self._home.call_back(getattr(self._monitor, name), *arguments)
+        return answer is not False
+
+    def start(self, name: str, parent: Any, steps: int) -> None:
+        self._tell("phase_start", name, parent, steps)
+
+    def step(self, name: str, step: int) -> bool:
+        return self._tell("step_complete", name, step)
+
+    def finish(self, name: str) -> None:
+        self._tell("phase_finish", name)
+
+    def phase(self, name: str, parent: str, steps: int, work: Any) -> bool:
+        self.start(name, parent, steps)
+        carry_on = True
+        for step in range(steps):
+            work(step)
+            carry_on = self.step(name, step)
+            if not carry_on:
+                break
+        self.finish(name)
+        return carry_on
 
 
 def fused_names(nodes: Any) -> List[str]:
@@ -232,11 +275,12 @@ def _fp16_fault(home: Any, network: Any, half: bool, held: Tuple[str, ...]) -> s
         return ""
     graph = network._graph
     for wanted in home.fault.layers:
-        for layer, node in zip(network._layers_of_nodes, graph.nodes):
-            if layer._name != wanted and not layer._name.startswith(wanted + "/"):
+        for layers, node in zip(network._layers_of_nodes, graph.nodes):
+            if node.name != wanted and not node.name.startswith(wanted + "/"):
                 continue
             spoilt = onnx_walk.is_half(graph, node) if network._strong else half
-            if spoilt and layer._name not in held:
+            computing = {layer._name for layer in layers if layer._kind not in _NO_ARITHMETIC}
+            if spoilt and not computing <= set(held):
                 return str(home.fault.effect)
     return ""
 
@@ -244,11 +288,18 @@ def _fp16_fault(home: Any, network: Any, half: bool, held: Tuple[str, ...]) -> s
 class IOptimizationProfile(TrtObject):
     def set_shape(self, input: str, min: Any, opt: Any, max: Any) -> None:
         three = tuple(tuple(int(size) for size in shape) for shape in (min, opt, max))
-        if len({len(shape) for shape in three}) != 1 or not all(
-            0 <= low <= middle <= high for low, middle, high in zip(*three)
-        ):
-            raise ValueError("Shapes provided are inconsistent: min <= opt <= max must hold")
+        for name, shape in zip(("min", "opt", "max"), three):
+            if any(size < 0 for size in shape):
+                text = f"Shape provided for {name} is inconsistent with other shapes."
+                raise RuntimeError(text)
         self._shapes[input] = three
+
+    def _valid(self) -> bool:
+        return all(
+            low <= middle <= high
+            for three in self._shapes.values()
+            for low, middle, high in zip(*three)
+        )
 
 
 class IBuilderConfig(TrtObject):
@@ -293,8 +344,9 @@ class IBuilderConfig(TrtObject):
         self._monitor = monitor
 
     def add_optimization_profile(self, profile: Any) -> int:
-        if not profile._shapes:
-            self._log("ERROR", "The optimization profile is not valid: no shapes were set")
+        if not profile._valid():
+            text = "Parameter check failed, condition: profile->isValid()."
+            self._log("ERROR", f"Error Code 3: API Usage Error ({text})")
             return -1
         self._profiles.append(profile)
         return len(self._profiles) - 1

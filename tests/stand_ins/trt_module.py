@@ -52,7 +52,7 @@ class Release(NamedTuple):
     explicit_batch: bool  # a network that the ONNX parser fills needs EXPLICIT_BATCH
     strongly_typed: bool
     shared_profiles: bool  # several execution contexts may use one profile
-    largest_opset: int
+    largest_opset: Optional[int]  # None: the parser takes any, and sees about each node
     oldest_gpu: Tuple[int, int]
     builds_without_gpu: bool = False
 
@@ -61,9 +61,9 @@ RELEASES = {
     "8.0.1": Release("tensorrt", "8.0.1.6", True, False, False, 13, (5, 3)),
     "8.2.1": Release("tensorrt", "8.2.1.8", True, False, False, 13, (5, 3)),
     "8.6.1": Release("tensorrt", "8.6.1.6", True, False, False, 17, (6, 0)),
-    "10.16": Release("tensorrt", "10.16.0.72", False, False, True, 22, (7, 5)),
-    "11.1": Release("tensorrt", "11.1.0.106", False, True, True, 24, (7, 5)),
-    "rtx": Release("tensorrt_rtx", "1.7.1.116", False, True, True, 24, (7, 5), True),
+    "10.16": Release("tensorrt", "10.16.0.72", False, False, True, None, (7, 5)),
+    "11.1": Release("tensorrt", "11.1.0.106", False, True, True, None, (7, 5)),
+    "rtx": Release("tensorrt_rtx", "1.7.1.116", False, True, True, None, (7, 5), True),
 }
 
 

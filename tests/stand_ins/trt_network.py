@@ -47,26 +47,38 @@ class INetworkDefinition(TrtObject):
         return self._outputs[index] if 0 <= index < len(self._outputs) else None
 
     def _fill(self, model: bytes, graph: Any) -> None:
-        """Make the layers: one a node, and one for each constant that an arithmetic node takes."""
+        """Make the layers: one a node, and those that the release's parser puts between."""
         session = onnx_walk.session(model)
         self._model, self._graph = model, graph
         self._inputs = [_outer_tensor(self._home, entry) for entry in session.get_inputs()]
         self._outputs = [_outer_tensor(self._home, entry) for entry in session.get_outputs()]
         for node in graph.nodes:
-            if LAYER_OF[node.operator] == "ELEMENTWISE":
-                for constant in (name for name in node.inputs if name in graph.initializers):
-                    self._layers.append(self._layer(constant, "CONSTANT", (), (constant,)))
-            layer = self._layer(
-                layer_name(node),
-                LAYER_OF[node.operator],
-                tuple(name for name in node.inputs if name not in graph.initializers),
-                node.outputs,
-            )
-            self._layers.append(layer)
-            self._layers_of_nodes.append(layer)
+            start = len(self._layers)
+            self._fill_node(node, layer_name(node))
+            self._layers_of_nodes.append(self._layers[start:])
 
-    def _layer(self, name: str, kind: str, inputs: Any, outputs: Any) -> Any:
-        return self._home.make(
+    def _fill_node(self, node: Any, name: str) -> None:
+        kind = LAYER_OF[node.operator]
+        constants = [one for one in node.inputs if one in self._graph.initializers]
+        inputs = tuple(one for one in node.inputs if one not in self._graph.initializers)
+        newer = self._home.release.largest_opset is None
+        if newer and node.operator == "GlobalAveragePool":
+            kind = "REDUCE"
+        if kind == "ELEMENTWISE" or (newer and kind == "FULLY_CONNECTED"):
+            for constant in constants:
+                self._add_layer(constant, "CONSTANT", (), (constant,))
+        if newer and node.operator == "Flatten":
+            # The sizes are computed in the network, by layers of integers.
+            self._add_layer("ONNXTRT_ShapeTensor", "SHAPE", inputs, ("ONNXTRT_shape",))
+        if newer and kind == "FULLY_CONNECTED":
+            self._add_layer(name, "MATRIX_MULTIPLY", inputs, node.outputs)
+            if len(constants) > 1:  # a name that occurs twice gets a number
+                self._add_layer(f"{name}_{len(self._layers)}", "ELEMENTWISE", inputs, node.outputs)
+            return
+        self._add_layer(name, kind, inputs, node.outputs)
+
+    def _add_layer(self, name: str, kind: str, inputs: Any, outputs: Any) -> None:
+        layer = self._home.make(
             "ILayer",
             _network=self,
             _name=name,
@@ -76,6 +88,7 @@ class INetworkDefinition(TrtObject):
             _precision=None,
             _output_types={},
         )
+        self._layers.append(layer)
 
     def _tensor(self, name: str) -> Any:
         """A tensor by name, with what ONNX Runtime infers of it."""
@@ -83,8 +96,11 @@ class INetworkDefinition(TrtObject):
             if tensor._name == name:
                 return tensor
         if name in self._graph.initializers:
-            kind = "HALF" if self._graph.initializers[name] == 10 else "FLOAT"
-            return self._home.make("ITensor", _name=name, _shape=(), _kind=kind)
+            weights = self._graph.initializers[name]
+            kind = "HALF" if weights.is_half else "FLOAT"
+            return self._home.make("ITensor", _name=name, _shape=weights.shape, _kind=kind)
+        if name == "ONNXTRT_shape":
+            return self._home.make("ITensor", _name=name, _shape=(5,), _kind="INT64")
         names = [name for node in self._graph.nodes for name in node.outputs]
         inner = [name for name in names if name not in {t._name for t in self._outputs}]
         shape, kind = onnx_walk.tensor_shapes(self._model, inner)[name]
@@ -197,16 +213,17 @@ class OnnxParser(TrtObject):
 
     def _check_operators(self, graph: Any) -> None:
         release = self._home.release
-        if graph.opset > release.largest_opset:
+        if release.largest_opset is not None and graph.opset > release.largest_opset:
             text = f"Assertion failed: unsupported opset {graph.opset}; it is at most "
             self._fail("parseGraph", "UNSUPPORTED_GRAPH", text + str(release.largest_opset))
             return
         for index, node in enumerate(graph.nodes):
             if node.operator not in LAYER_OF:
-                text = f"No importer registered for op: {node.operator}"
-                self._fail("parseNode", "UNSUPPORTED_NODE", text, graph, index)
-                if "node_name" not in self._home.members["ParserError"]:
-                    return  # the older parsers stop at the first
+                if release.largest_opset is not None:  # the older parsers stop at the first
+                    text = f"Assertion failed: {_NO_PLUGIN}"
+                    self._fail("parseNode", "UNSUPPORTED_NODE", text, graph, index)
+                    return
+                self._fail("parseNode", "UNSUPPORTED_NODE", _NO_PLUGIN, graph, index)
 
     def _fail(self, function: str, code: str, text: str, graph: Any = None, node: int = -1) -> None:
         found = graph.nodes[node] if graph is not None and node >= 0 else None
@@ -227,12 +244,13 @@ class OnnxParser(TrtObject):
         return len(self._errors)
 
     def get_error(self, index: int) -> Any:
-        return self._errors[index]
+        return self._errors[index] if 0 <= index < len(self._errors) else None
 
     def clear_errors(self) -> None:
         self._errors = []
 
 
+_NO_PLUGIN = 'creator && "Plugin not found, are the plugin name, version, and namespace correct?"'
 _NOT_EXPLICIT = (
     "Assertion failed: !_importer_ctx.network()->hasImplicitBatchDimension(): This version of the "
     "ONNX parser only supports TensorRT INetworkDefinitions with an explicit batch dimension. "
