@@ -29,8 +29,8 @@ PARSERS = {
 }
 # A package this machine has no compiler's headers for (CUDA) or no wheel of.
 NOT_HERE = ("pycuda", "tensorrt-cu13", "tensorrt-cu13-libs")
-# The board's own: 1.19.5, which stands in for it elsewhere, dies on a TX2.
-BOARD_ONLY = {"numpy": "1.19.4"}
+# 1.19.5 dies on a TX2.
+BOARD_NUMPY = "1.19.4"
 
 
 class Step(NamedTuple):
@@ -124,9 +124,8 @@ def test_the_board_gets_the_versions_that_its_code_is_tested_with() -> None:
     tested = _pins(ROOT / "constraints-board.txt")
     shared = image.keys() & tested.keys()
     assert {"numpy", "onnxruntime", "protobuf"} <= shared
-    assert {name: image[name] for name in shared} == {
-        name: BOARD_ONLY.get(name, tested[name]) for name in shared
-    }
+    assert {name: image[name] for name in shared} == {name: tested[name] for name in shared}
+    assert image["numpy"] == BOARD_NUMPY
 
 
 def test_the_workstation_gets_the_versions_that_its_code_is_tested_with() -> None:
@@ -278,7 +277,7 @@ def test_the_boards_install_lines_work_on_python_36(tmp_path: Path) -> None:
 
     board.run("python3 -m pip check")
     found = board.run("python3 -c 'import numpy, onnxruntime, six; print(numpy.__version__)'")
-    assert found.strip() == BOARD_ONLY["numpy"]
+    assert found.strip() == BOARD_NUMPY
     for command in ("export-engine", "jetson-bench", "gesture-demo"):
         assert command in board.run(f"{command} --help")
 
