@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from stand_ins import NO_GPU, RELEASES, RTX_3060, TITAN_XP, TX2, Fault, board
 
-from clipedge.jetson.cuda import CudaSession
+from clipedge.jetson import trt_api
+from clipedge.jetson.cuda import Buffer, CudaSession
 from clipedge.jetson.engine_manifest import EngineMismatchError, load_manifest, manifest_path
 from clipedge.jetson.errors import BackendError, ClipError, ModelFileError, UsageError
 from clipedge.jetson.runners import open_runner, tensorrt_runner
@@ -118,7 +119,8 @@ class TestBatches:
         with board("8.2.1", CARD) as here, open_runner(engine((1, 2))) as runner:
             runner.infer(clips[:1])
             before = on_gpu(here)
-            here.machine.gpu = CARD._replace(memory_bytes=here.machine.used_bytes() + 15000)
+            # Enough for the host's clips, of 24576 bytes, and too little for the GPU's.
+            here.machine.gpu = CARD._replace(memory_bytes=here.machine.used_bytes() + 25000)
             with pytest.raises(BackendError, match=r"memory left for a buffer.*smaller batch"):
                 runner.infer(clips)
             gc.collect()
@@ -182,8 +184,11 @@ class TestMemory:
         assert len(calls) == 5  # each once to warm up, each once timed, and the inference
 
     @pytest.mark.parametrize("kind", [PINNED, MAPPED])
-    def test_copies_and_compute_are_timed_apart(self, engine, clips, choose, kind):
+    def test_copies_and_compute_are_timed_apart(self, engine, clips, choose, kind, monkeypatch):
         choose(kind)
+        # On a real GPU two events never fall on the same moment.
+        elapsed_ms = CudaSession.elapsed_ms
+        monkeypatch.setattr(CudaSession, "elapsed_ms", lambda *them: elapsed_ms(*them) + 1e-3)
         with board("8.2.1", TX2), open_runner(engine()) as runner:
             assert runner.last_timing_ms is None
             runner.infer(clips)
@@ -194,7 +199,7 @@ class TestMemory:
                 assert timing.h2d == timing.d2h == 0.0
             else:
                 # The stand-in's clock counts bytes: there are 76 times as many in the clips.
-                assert timing.h2d > 10 * timing.d2h > 0
+                assert timing.h2d - 1e-3 > 10 * (timing.d2h - 1e-3) > 0
             runner.infer(clips[:1])
             assert runner.last_timing_ms.compute < timing.compute
 
@@ -287,6 +292,42 @@ class TestThreads:
                 with open_runner(path) as runner:
                     runner.infer(clips)
                 assert on_gpu(here) == []
+
+
+@pytest.fixture
+def ends(monkeypatch):
+    """What ends, in order: queued work, executions, engine, session, and each of its buffers."""
+    seen = []
+
+    def note(owner, name, what):
+        real = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda self: seen.append(what) or real(self))
+
+    note(CudaSession, "drain", "work")
+    note(trt_api.Execution, "close", "execution")
+    note(trt_api.Engine, "close", "engine")
+    note(CudaSession, "close", "session")
+    note(Buffer, "free", "buffer")
+    return seen
+
+
+def test_it_ends_in_order_after_the_work_that_is_queued(engine, clips, ends):
+    with board("8.2.1", CARD), open_runner(engine()) as runner:
+        runner.infer(clips)
+        runner.infer(clips[:1])
+    assert ends == ["work", "execution", "execution", "engine", "session", "work"] + 8 * ["buffer"]
+
+
+def test_a_trial_that_fails_ends_in_order_too(engine, clips, ends, monkeypatch):
+    def fail(lanes, clips):
+        raise BackendError("CUDA failed")
+
+    monkeypatch.setattr(tensorrt_runner, "_time_in_turns", fail)
+    with board("8.2.1", TX2), open_runner(engine()) as runner:
+        with pytest.raises(BackendError):
+            runner.infer(clips)
+        assert ends == ["work", *(6 * ["buffer"]), "work", "execution"]
+        assert runner.describe()["memory"] is None
 
 
 class TestInterrupts:
@@ -507,6 +548,7 @@ class TestResults:
             runner.infer(clips)
             before = on_gpu(here)
             times_ms = runner.layer_times_ms(clips, 3)
+            assert live(here, "execution") == []  # the profiler is gone with its execution
             assert len(times_ms) > 1
             assert min(times_ms.values()) > 0
             np.testing.assert_allclose(runner.infer(clips), expected, atol=1e-4)
