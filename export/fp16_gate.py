@@ -12,24 +12,31 @@ import numpy as np
 from clipedge.export.parity import compare
 from clipedge.jetson.errors import ClipedgeError, ModelFileError, UsageError
 from clipedge.jetson.gpu_facts import ComputeCapability, has_fast_fp16, has_int8, sm_name
+from clipedge.jetson.spec import METADATA_KEY, RANDOM_WEIGHTS
 
 log = logging.getLogger(__name__)
 
 ORDER_KEY = "clipedge.fp16_order"  # in the ONNX file's metadata_props; fp16_ranking writes it
+SIMULATED = "simulated_relative_error"  # in that entry
 
 # Of the largest logit. One rounding to fp16's 11 bits is off by 2^-11 = 5e-4 at most; fifty layers
 # in a row add up to 50 x 5e-4 = 2.4e-2 where all err to the same side.
 RELATIVE_ERROR = 2e-2
 
-# Some models amplify what enters them, those with random weights most of all: on all models of the
-# registry with random weights, simulated fp16 moves the logits by 1e-3 (ResNet-18) to 3.4e-2
-# (MobileNetV2 0.7x). A right engine may be off by this many times what rounding alone does to the
-# worst clip, as its kernels may add up in fp16 too, but never by more than a tenth.
+# Some models amplify what enters them. A right engine may be off by this many times what rounding
+# alone does to the worst clip (its kernels may add up in fp16 too), but never by more than a tenth.
 ROUNDINGS = 3
 LARGEST_RELATIVE_ERROR = 0.1
 
-# Logits that move less from clip to clip than this many times the error allowed prove little.
-LEAST_RESPONSE = 2
+# Random weights amplify most: simulated fp16 moves the logits by 2e-3 (ResNet-18) to 6e-2
+# (MobileNetV2) of a clip's largest, and by 0.2 in the hundred layers of ResNet-101 and ResNeXt-101,
+# where no layer is to blame. Their answers mean nothing; all that can be asked is that an engine's
+# have to do with them at all, which logits of another model have not: those are off by 1 and more.
+LARGEST_RANDOM_ERROR = 0.5
+
+# A model whose logits move less than this from clip to clip, of the largest, answers every clip
+# alike: whatever an engine gets wrong hardly shows.
+LEAST_RESPONSE = 0.1
 
 _NAMES_SHOWN = 5
 
@@ -119,7 +126,7 @@ class GateReport(NamedTuple):
     @property
     def conclusive(self) -> bool:
         """The model tells the clips apart, so that a bad engine would have been seen."""
-        return self.response >= LEAST_RESPONSE * self.limit
+        return self.response >= LEAST_RESPONSE
 
     def to_dict(self) -> Dict[str, Any]:
         """Return plain JSON types."""
@@ -205,7 +212,7 @@ def read_fp16_order(metadata: Dict[str, str]) -> List[Tuple[str, ...]]:
     Raises:
         ModelFileError: the entry is damaged.
     """
-    return [tuple(map(str, one["layers"])) for one in _read(metadata).get("order", [])]
+    return [tuple(map(str, one["layers"])) for one in _read(metadata, ORDER_KEY).get("order", [])]
 
 
 def limits_for(metadata: Dict[str, str]) -> Limits:
@@ -214,8 +221,10 @@ def limits_for(metadata: Dict[str, str]) -> Limits:
     Raises:
         ModelFileError: the entry is damaged.
     """
-    simulated = _read(metadata).get("simulated_relative_error") or 0.0
-    return Limits(min(max(RELATIVE_ERROR, ROUNDINGS * float(simulated)), LARGEST_RELATIVE_ERROR))
+    simulated = float(_read(metadata, ORDER_KEY).get(SIMULATED) or 0.0)
+    random = _read(metadata, METADATA_KEY).get("dataset") == RANDOM_WEIGHTS
+    most = LARGEST_RANDOM_ERROR if random else LARGEST_RELATIVE_ERROR
+    return Limits(min(max(RELATIVE_ERROR, ROUNDINGS * simulated), most))
 
 
 def refuse_int8(capability: ComputeCapability) -> None:
@@ -296,13 +305,14 @@ def _blame(report: GateReport, order: Order) -> str:
     )
 
 
-def _read(metadata: Dict[str, str]) -> Dict[str, Any]:
+def _read(metadata: Dict[str, str], key: str) -> Dict[str, Any]:
     try:
-        content = json.loads(metadata.get(ORDER_KEY, "{}"))
+        content = json.loads(metadata.get(key, "{}"))
         for group in content.get("order", []):
             group["layers"][0]
+        float(content.get(SIMULATED) or 0.0)
     except (ValueError, AttributeError, TypeError, LookupError):
         raise ModelFileError(
-            f"The ONNX file's metadata entry {ORDER_KEY} is damaged. Export the model again."
+            f"The ONNX file's metadata entry {key} is damaged. Export the model again."
         ) from None
     return dict(content)

@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 PRECISION_KEY = "clipedge.precision"  # in the ONNX file's metadata_props
 FP16 = "fp16"
 
+LARGEST = float(np.finfo(np.float16).max)  # 65504
+
 # Layers in the sense of fp16: they multiply weights, all others only pass numbers on.
 LAYER_OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
@@ -117,11 +119,11 @@ def float_tensors(model: Any) -> Set[str]:
     """
     import onnx
 
+    types = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
     try:
-        graph = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=False).graph
+        graph = onnx.shape_inference.infer_shapes(_without_weights(model), strict_mode=True).graph
     except onnx.shape_inference.InferenceError as error:
         raise ModelFileError(f"This ONNX graph makes no sense: {error}") from None
-    types = {tensor.name: tensor.data_type for tensor in graph.initializer}
     for value in (*graph.input, *graph.value_info, *graph.output):
         types[value.name] = value.type.tensor_type.elem_type
     for node in graph.node:
@@ -131,6 +133,24 @@ def float_tensors(model: Any) -> Set[str]:
                 f"The type of {unknown[0]}, which {node.op_type} {node.name} makes, cannot be told."
             )
     return {name for name, kind in types.items() if kind == onnx.TensorProto.FLOAT}
+
+
+def _without_weights(model: Any) -> Any:
+    """Return the graph with its float weights as inputs: inference would copy every one of them."""
+    import onnx
+
+    bare = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
+    bare.graph.name = model.graph.name
+    bare.graph.node.extend(model.graph.node)
+    bare.graph.input.extend(model.graph.input)
+    bare.graph.output.extend(model.graph.output)
+    for tensor in model.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            info = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            bare.graph.input.append(info)
+        else:  # shapes, which inference reads
+            bare.graph.initializer.append(tensor)
+    return bare
 
 
 def _pixel_arithmetic(graph: Any) -> Set[str]:
@@ -202,7 +222,7 @@ class _Conversion:
             return True
         for name in node.input:
             largest = self._largest(name)
-            if largest > np.finfo(np.float16).max:
+            if largest > LARGEST:
                 log.warning(
                     "%s stays in fp32: its largest weight is %.3g and fp16 ends at 65504",
                     node.name,

@@ -8,8 +8,8 @@ from typing import Any, Dict, List, NamedTuple, Sequence, Set, Tuple
 
 import numpy as np
 
-from clipedge.export.fp16_gate import ORDER_KEY
-from clipedge.export.fp16_graph import LAYER_OPERATORS, float_tensors, load_graph, to_fp16
+from clipedge.export.fp16_gate import ORDER_KEY, SIMULATED
+from clipedge.export.fp16_graph import LARGEST, LAYER_OPERATORS, float_tensors, load_graph, to_fp16
 from clipedge.export.fp16_simulation import NodeRunner, Steps, Tensors, simulated_logits
 from clipedge.export.parity import compare
 from clipedge.jetson.errors import ModelFileError
@@ -17,7 +17,7 @@ from clipedge.jetson.errors import ModelFileError
 # A number this close to fp16's largest is called hot: the clips seen are few, and others may
 # reach four times as far.
 HEADROOM = 4
-HOT = float(np.finfo(np.float16).max) / HEADROOM
+HOT = LARGEST / HEADROOM
 
 # Multiplications spent on ranking, about ten seconds on two cores: three clips for a network of
 # the paper, one for I3D with its 64 frames of 224 x 224.
@@ -98,7 +98,7 @@ def with_fp16_order(onnx_bytes: bytes, clips: np.ndarray) -> bytes:
     ]
     simulated = float(max(errors)) if np.isfinite(errors).all() else None
     content: Dict[str, Any] = {
-        "simulated_relative_error": None if simulated is None else _short(simulated),
+        SIMULATED: None if simulated is None else _short(simulated),
         "order": [
             {
                 "layers": list(risk.layers),
@@ -134,6 +134,7 @@ class _Watch:
         self.logits: List[np.ndarray] = []  # (1, classes) float32, of each clip
         self._floats = float_tensors(model)
         self._steps = Steps(model)
+        self._rounded: Tensors = {}  # the layers' weights
         self._largest: Dict[str, float] = {}  # of each float tensor that is no weight
         self._errors: Dict[str, float] = {}  # of each layer
         self.multiplications = 0.0
@@ -170,13 +171,22 @@ class _Watch:
         if runner.node.op_type not in LAYER_OPERATORS:
             return
         name, exact = runner.outputs[0], outputs[runner.outputs[0]]
-        rounded = runner.run({key: _through_fp16(value) for key, value in inputs.items()})[name]
-        error = float(np.abs(exact - _through_fp16(rounded)).max()) / (np.abs(exact).max() or 1.0)
+        fed = {key: self._in_fp16(key, value) for key, value in inputs.items()}
+        rounded = _through_fp16(runner.run(fed)[name])
+        error = float(np.abs(exact - rounded).max() / (np.abs(exact).max() or 1.0))
         error = error if np.isfinite(error) else 1.0
         self._errors[runner.node.name] = max(error, self._errors.get(runner.node.name, 0.0))
         weights = [self._steps.weights[key] for key in inputs if key in self._steps.weights]
-        taps = max((weight.size // len(weight) for weight in weights), default=1)
+        taps = max((weight.size // (weight.shape or (1,))[0] for weight in weights), default=1)
         self.multiplications += float(exact.size) * taps
+
+    def _in_fp16(self, name: str, value: np.ndarray) -> np.ndarray:
+        """Round a tensor, a weight only once for all clips: there are more of them."""
+        if name not in self._steps.weights:
+            return _through_fp16(value)
+        if name not in self._rounded:
+            self._rounded[name] = _through_fp16(value)
+        return self._rounded[name]
 
     def _hot_groups(self) -> List[List[NodeRunner]]:
         """Group the nodes that read or write the same hot tensors."""
