@@ -18,3 +18,9 @@ def model_writer():
 def tiny_model(model_writer, tmp_path_factory):
     """An ONNX file with clips of 4 x 16 x 16."""
     return model_writer(tmp_path_factory.mktemp("models") / "tiny_random.onnx")
+
+
+@pytest.fixture(scope="session")
+def engine_writer():
+    """`write_engine(path, onnx_path, batches, ...)` of the runners' tests."""
+    return runpy.run_path(str(_RUNNER_TESTS))["write_engine"]
