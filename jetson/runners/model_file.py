@@ -15,7 +15,8 @@ PRECISION_KEY = "clipedge.precision"
 # Whole lines of OpenVINO's messages, and the beginning of ONNX Runtime's, that tell a user nothing.
 _NOISE = re.compile(
     r"^(Exception from .*|Check .* failed at .*|FrontEnd API failed .*|Loading input model|Summary:"
-    r"|\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .* failed: ?)?)"
+    r"|\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .*? failed: ?)?"
+    r"(Failed to load model with error: )?(/\S+:\d+ [^()]*\([^()]*\) )?)"
 )
 _LONGEST_REASON = 200  # characters
 
