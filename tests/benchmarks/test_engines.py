@@ -45,8 +45,8 @@ def test_an_engine_is_measured_with_where_its_time_went(engine, tmp_path, capsys
     medians_ms = result["gpu_median_ms"]
     assert list(medians_ms) == ["h2d", "compute", "d2h", "staging"]
     assert medians_ms["compute"] > medians_ms["h2d"] > 0
-    # The stand-in counts 10 GB/s: of the 98304 bytes of four clips.
-    assert medians_ms["h2d"] == pytest.approx(98304 / 10e6, abs=1e-4)
+    # The stand-in counts 10 GB/s: of the 49152 bytes of four clips.
+    assert medians_ms["h2d"] == pytest.approx(49152 / 10e6, abs=1e-4)
     assert document["packages"]["tensorrt"] == "8.2.1.8"
 
 
