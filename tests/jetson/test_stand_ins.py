@@ -7,6 +7,8 @@ import copy
 import gc
 import importlib
 import json
+import os
+import signal
 import threading
 
 import numpy as np
@@ -519,6 +521,22 @@ def test_a_callback_that_raises_is_noticed(onnx):
             execution.enqueue(session.stream_handle)
             execution.close()
         assert any("the process would have ended" in text for text in here.machine.problems)
+
+
+def test_an_interrupt_waits_for_a_build_on_the_main_thread_as_it_does_in_c(onnx):
+    steps = []
+
+    def interrupt(step):
+        steps.append(step)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with board("8.2.1") as here:
+        here.tensorrt.on_build = interrupt
+        before = signal.getsignal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            trt_api.load().build(BuildRequest(onnx, (1,)))
+        assert signal.getsignal(signal.SIGINT) is before
+    assert len(steps) > 3
 
 
 # --- pycuda by itself -----------------------------------------------------------------------------
