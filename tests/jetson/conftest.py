@@ -140,6 +140,16 @@ def engine_writer():
     return write_engine
 
 
+@pytest.fixture
+def engine(tmp_path, tiny_model):
+    """`engine(batches, name, **facts)`: writes an engine of the tiny model for what is there."""
+
+    def write(batches=(1, 2), name="tiny.engine", **facts):
+        return write_engine(tmp_path / name, tiny_model, batches, **facts)
+
+    return write
+
+
 @pytest.fixture(scope="session")
 def gpu_of():
     """`gpu_of(release)`: a GPU that a stand-in of TensorRT serves."""

@@ -5,36 +5,23 @@ the end of each `board` the stand-ins see that nothing is left behind and no cal
 """
 
 import gc
-import sys
 import threading
 
 import numpy as np
 import pytest
-from stand_ins import NO_GPU, RELEASES, RTX_3060, TITAN_XP, TX2, Fault, board
+from stand_ins import RELEASES, TITAN_XP, TX2, Fault, board
 
-from clipedge.jetson import trt_api
-from clipedge.jetson.cuda import Buffer, CudaSession
-from clipedge.jetson.engine_manifest import EngineMismatchError, load_manifest, manifest_path
-from clipedge.jetson.errors import BackendError, ClipError, ModelFileError, UsageError
+from clipedge.jetson.cuda import CudaSession
+from clipedge.jetson.errors import BackendError, ClipError, UsageError
+from clipedge.jetson.live import recognise
+from clipedge.jetson.recogniser import Recogniser
 from clipedge.jetson.runners import open_runner, tensorrt_runner
 from clipedge.jetson.runners.tensorrt_runner import MAPPED, PINNED
 
-pytest.importorskip(
-    "onnxruntime", reason="onnxruntime, which computes for the stand-ins, is missing"
-)
+pytest.importorskip("onnxruntime", reason="onnxruntime computes for the stand-ins")
 
 every_release = pytest.mark.parametrize("release", sorted(RELEASES))
 CARD = TITAN_XP._replace(compute_capability=(6, 2))  # a card of its own memory that 8.2.1 serves
-
-
-@pytest.fixture
-def engine(tmp_path, tiny_model, engine_writer):
-    """`engine(batches, **facts)`: writes an engine of the tiny model for what is there."""
-
-    def write(batches=(1, 2), name="tiny.engine", **facts):
-        return engine_writer(tmp_path / name, tiny_model, batches, **facts)
-
-    return write
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +115,16 @@ class TestBatches:
             np.testing.assert_allclose(runner.infer(clips[:1]), expected[:1], atol=1e-4)
             here.machine.gpu = CARD
             np.testing.assert_allclose(runner.infer(clips), expected, atol=1e-4)
+
+    def test_the_live_path_refuses_one_without_single_clips_before_it_reads_a_frame(self, engine):
+        def frames():
+            raise AssertionError("a frame was read")
+            yield
+
+        with board("8.2.1"), open_runner(engine((2,))) as runner:
+            steps = recognise(frames(), runner, Recogniser(runner.spec.labels), 0.1)
+            with pytest.raises(ClipError, match=r"got a batch of 1\. .*--batch 1 2"):
+                next(steps)
 
 
 class TestMemory:
@@ -292,245 +289,6 @@ class TestThreads:
                 with open_runner(path) as runner:
                     runner.infer(clips)
                 assert on_gpu(here) == []
-
-
-@pytest.fixture
-def ends(monkeypatch):
-    """What ends, in order: queued work, executions, engine, session, and each of its buffers."""
-    seen = []
-
-    def note(owner, name, what):
-        real = getattr(owner, name)
-        monkeypatch.setattr(owner, name, lambda self: seen.append(what) or real(self))
-
-    note(CudaSession, "drain", "work")
-    note(trt_api.Execution, "close", "execution")
-    note(trt_api.Engine, "close", "engine")
-    note(CudaSession, "close", "session")
-    note(Buffer, "free", "buffer")
-    return seen
-
-
-def test_it_ends_in_order_after_the_work_that_is_queued(engine, clips, ends):
-    with board("8.2.1", CARD), open_runner(engine()) as runner:
-        runner.infer(clips)
-        runner.infer(clips[:1])
-    assert ends == ["work", "execution", "execution", "engine", "session", "work"] + 8 * ["buffer"]
-
-
-def test_a_trial_that_fails_ends_in_order_too(engine, clips, ends, monkeypatch):
-    def fail(lanes, clips):
-        raise BackendError("CUDA failed")
-
-    monkeypatch.setattr(tensorrt_runner, "_time_in_turns", fail)
-    with board("8.2.1", TX2), open_runner(engine()) as runner:
-        with pytest.raises(BackendError):
-            runner.infer(clips)
-        assert ends == ["work", *(6 * ["buffer"]), "work", "execution"]
-        assert runner.describe()["memory"] is None
-
-
-class TestInterrupts:
-    def test_in_the_middle_of_an_inference(self, engine, clips, monkeypatch):
-        def interrupt(session):
-            raise KeyboardInterrupt  # while all is queued and nothing has run
-
-        with board("8.2.1", CARD) as here:
-            path = engine()
-            monkeypatch.setattr(CudaSession, "synchronize", interrupt)
-            with pytest.raises(KeyboardInterrupt), open_runner(path) as runner:
-                runner.infer(clips)
-            # The board would see copies into memory that is freed, and what is left behind.
-            assert here.machine.current_context() is None
-
-    def test_the_next_inference_is_right(self, engine, clips, expected, monkeypatch):
-        synchronize, calls = CudaSession.synchronize, []
-
-        def interrupt_once(session):
-            calls.append(1)
-            if len(calls) == 1:
-                raise KeyboardInterrupt
-            synchronize(session)
-
-        with board("8.2.1", CARD), open_runner(engine()) as runner:
-            monkeypatch.setattr(CudaSession, "synchronize", interrupt_once)
-            with pytest.raises(KeyboardInterrupt):
-                runner.infer(clips[::-1])
-            np.testing.assert_allclose(runner.infer(clips), expected, atol=1e-4)
-
-    @pytest.mark.parametrize(
-        ("kind", "call"),
-        [
-            ("Runtime", "deserialize_cuda_engine"),
-            ("ICudaEngine", "create_execution_context"),
-            ("IExecutionContext", "execute_async_v2"),
-        ],
-    )
-    def test_during_a_long_call_of_tensorrt(self, engine, clips, kind, call):
-        """Such an interrupt is raised as the call returns; what it made has no name yet."""
-        with board("8.2.1", CARD) as here:
-            path = engine()
-            native = here.tensorrt.classes[kind]
-            real = getattr(native, call)
-
-            def interrupted(self, *arguments):
-                made = real(self, *arguments)
-                assert made is not None
-                raise KeyboardInterrupt
-
-            setattr(native, call, interrupted)
-            with pytest.raises(KeyboardInterrupt), open_runner(path) as runner:
-                runner.infer(clips)
-
-    @pytest.mark.skipif(sys.version_info < (3, 11), reason="tracing a frame keeps its locals alive")
-    @pytest.mark.parametrize("gpu", [TX2, CARD], ids=["jetson", "card"])
-    def test_at_any_line_leaves_nothing(self, engine, clips, gpu, monkeypatch):
-        monkeypatch.setattr(tensorrt_runner, "TRIAL_S", 0.0)
-        with board("8.2.1", gpu) as here:
-            path, interrupted = engine(), 0
-            for place in range(1, 1000):
-                tracer = _InterruptAt(place)
-                try:
-                    with tracer, open_runner(path) as runner:
-                        runner.infer(clips)
-                except KeyboardInterrupt:
-                    interrupted += 1
-                assert (on_gpu(here), here.machine.problems) == ([], []), place
-                if not tracer.done:
-                    break
-            assert interrupted > 60
-
-
-class _InterruptAt:
-    """Raises KeyboardInterrupt before the n-th line that runs in the runner, as Ctrl-C would."""
-
-    def __init__(self, place):
-        self.left = place
-        self.done = False
-
-    def __enter__(self):
-        self._before = sys.gettrace()
-        sys.settrace(self._trace)
-
-    def __exit__(self, *_):
-        sys.settrace(self._before)
-
-    def _trace(self, frame, event, argument):
-        if not frame.f_code.co_filename.endswith("tensorrt_runner.py"):
-            return None
-        # Closing is the end: an interrupt there may leave it to the driver to free the rest.
-        if event == "line" and frame.f_code.co_name != "close" and not self.done:
-            self.left -= 1
-            if self.left == 0:
-                self.done = True
-                sys.settrace(None)
-                raise KeyboardInterrupt
-        return self._trace
-
-
-class TestMachinesItDoesNotBelongTo:
-    """Each is one error that says what differs and how to build it again."""
-
-    @staticmethod
-    def refusal(path, kind=BackendError):
-        with pytest.raises(kind) as caught:
-            open_runner(path)
-        assert "\n" not in str(caught.value)
-        return str(caught.value)
-
-    def test_another_tensorrt(self, engine):
-        with board("8.2.1", CARD):
-            path = engine()
-        with board("8.6.1", CARD):
-            text = self.refusal(path, EngineMismatchError)
-        assert "tiny.engine was built with tensorrt 8.2.1.8; this machine has" in text
-        assert "has tensorrt 8.6.1.6" in text
-        assert "Rebuild: export-engine --onnx tiny.onnx --precision fp32 --batch 1 2" in text
-
-    def test_another_gpu(self, engine):
-        with board("8.6.1", RTX_3060):
-            path = engine()
-        with board("8.6.1", TITAN_XP):
-            text = self.refusal(path, EngineMismatchError)
-        assert "built for NVIDIA GeForce RTX 3060 (sm_86)" in text
-        assert "this machine has NVIDIA TITAN Xp (sm_61)" in text
-
-    @pytest.mark.parametrize(
-        ("absent", "told"),
-        [
-            ({"gpu": NO_GPU}, "no CUDA-capable device is detected"),
-            ({"pycuda": False}, "pycuda, which runs engines, is not installed"),
-            ({"libcuda": False}, r"driver (libcuda.so.1) is not on this machine"),
-            ({"release": None}, "TensorRT is not installed for this Python"),
-        ],
-        ids=["gpu", "pycuda", "driver", "tensorrt"],
-    )
-    def test_something_is_missing(self, engine, absent, told):
-        with board("8.2.1"):
-            path = engine()
-        with board(**dict({"release": "8.2.1"}, **absent)):
-            assert told in self.refusal(path)
-
-
-class TestDamagedFiles:
-    refusal = staticmethod(TestMachinesItDoesNotBelongTo.refusal)
-
-    def test_truncated_or_changed(self, engine):
-        with board("8.2.1"):
-            path = engine()
-            whole = path.read_bytes()
-            path.write_bytes(whole[: len(whole) // 2])
-            assert "truncated or replaced. Rebuild: export" in self.refusal(path, ModelFileError)
-            path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-            assert "tiny.engine is damaged" in self.refusal(path, ModelFileError)
-
-    def test_without_its_manifest(self, engine):
-        with board("8.2.1"):
-            path = engine()
-            manifest_path(path).unlink()
-            assert "tiny.engine.json must lie beside it" in self.refusal(path, ModelFileError)
-
-    def test_of_another_onnx_file_than_the_one_beside_it(self, engine, tmp_path):
-        with board("8.2.1"):
-            path = engine()
-            (tmp_path / "tiny.onnx").write_bytes(b"another")
-            assert "was built from another tiny.onnx" in self.refusal(path, EngineMismatchError)
-
-    def test_what_tensorrt_itself_refuses(self, engine):
-        import hashlib
-
-        with board("8.2.1"):
-            path = engine()
-            path.write_bytes(b"no engine")
-            manifest = load_manifest(path)._replace(
-                engine_bytes=9, engine_sha256=hashlib.sha256(b"no engine").hexdigest()
-            )
-            manifest_path(path).write_text(manifest.to_json())
-            assert "TensorRT 8.2.1.8 cannot load the engine" in self.refusal(path)
-
-    @pytest.mark.parametrize(
-        ("change", "told"),
-        [
-            ({"batches": (1, 4)}, r"batch sizes \(1, 2\), its manifest \(1, 4\)"),
-            ({"frames": 8}, r"input of shape \(N, 3, 4, 16, 16\).*says \(N, 3, 8, 16, 16\)"),
-        ],
-    )
-    def test_an_engine_that_is_not_what_its_manifest_says(self, engine, change, told):
-        with board("8.2.1"):
-            path = engine((1, 2))
-            manifest = load_manifest(path)
-            if "frames" in change:
-                change = {"spec": manifest.spec._replace(**change)}
-            manifest_path(path).write_text(manifest._replace(**change).to_json())
-            with pytest.raises(ModelFileError, match=told):
-                open_runner(path)
-
-    def test_a_damaged_manifest_that_names_no_tensorrt(self, engine):
-        with board("8.2.1"):
-            path = engine()
-            text = manifest_path(path).read_text().replace("tensorrt 8.2.1.8", "nothing")
-            manifest_path(path).write_text(text)
-            self.refusal(path, (ModelFileError, BackendError, UsageError))
 
 
 class TestResults:
