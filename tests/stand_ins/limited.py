@@ -5,6 +5,8 @@ import pathlib
 import types
 from typing import Any, Dict, FrozenSet, Iterable, List, Mapping
 
+from stand_ins.in_c import as_c
+
 _LISTS = pathlib.Path(__file__).resolve().parent / "members.json"
 
 # What every Python class has, and what the stand-ins need inside.
@@ -58,6 +60,9 @@ def limited(name: str, written: type, members: Iterable[str], module: str) -> An
             for key, value in cls.__dict__.items()
             if key in members or (key.startswith("_") and key not in _DUNDERS_OF_A_LIST)
         )
+    for key in members | {"__init__"}:
+        if key in parts:
+            parts[key] = _as_c(parts[key])
     for unwanted in ("__dict__", "__weakref__", "__doc__"):
         parts.pop(unwanted, None)
     absent = members - frozenset(parts)
@@ -66,6 +71,16 @@ def limited(name: str, written: type, members: Iterable[str], module: str) -> An
     parts.update({"_of_a_stand_in": True, "__module__": module, "__qualname__": name})
     bases = (Bound,) if issubclass(written, Bound) else written.__bases__
     return types.new_class(name, bases, {}, lambda namespace: namespace.update(parts))
+
+
+def _as_c(member: Any) -> Any:
+    """A method, class method or property as a call of C."""
+    if isinstance(member, property):
+        setter = member.fset and as_c(member.fset)
+        return property(member.fget and as_c(member.fget), setter)
+    if isinstance(member, classmethod):
+        return classmethod(as_c(member.__func__))
+    return as_c(member) if isinstance(member, types.FunctionType) else member
 
 
 class Value:

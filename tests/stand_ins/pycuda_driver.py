@@ -12,6 +12,7 @@ import weakref
 from typing import Any, Callable, Dict, List, Optional
 
 from stand_ins import pycuda_memory
+from stand_ins.in_c import as_c
 from stand_ins.limited import Bound, Members, enumeration, limited
 from stand_ins.machine import CudaContext, CudaError, Machine, Stream
 from stand_ins.pycuda_memory import DEVICEMAP, MAP_HOST
@@ -72,7 +73,7 @@ class PycudaStandIn:
             with self.translated():
                 return function(self, *arguments, **named)
 
-        return call
+        return as_c(call)
 
     def translated(self) -> "Translated":
         return Translated(self.errors)

@@ -1,9 +1,6 @@
 """The stand-in's builder: it looks at what it is asked as the real one does, and writes a plan."""
 
-import contextlib
-import signal
-import threading
-from typing import Any, Dict, Iterator, List, Tuple
+from typing import Any, Dict, List, Tuple
 
 from stand_ins import onnx_walk, trt_config
 from stand_ins.plan import Plan, write_plan
@@ -107,9 +104,7 @@ class Builder(TrtObject):
         if fault:
             self._log("ERROR", fault)
             return None
-        with _in_c():
-            done = _build_layers(home, network, config)
-        if not done:
+        if not _build_layers(home, network, config):
             return None
         half = "FP16" in config._flags and not network._strong
         obeyed = config._flags & _OBEYED_BY
@@ -127,30 +122,6 @@ class Builder(TrtObject):
             onnx=network._model,
         )
         return host_memory(home, write_plan(plan))
-
-
-@contextlib.contextmanager
-def _in_c() -> Iterator[None]:
-    """Let no signal handler written in Python run on the main thread before the block is over.
-
-    Python runs them there, between its own instructions; a real build is a single one. On another
-    thread a build releases Python's lock and holds nothing up.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    came: List[int] = []
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    written = {number: handler for number, handler in handlers.items() if callable(handler)}
-    for number in written:
-        signal.signal(number, lambda number, frame: came.append(number))
-    try:
-        yield
-    finally:
-        for number, handler in written.items():
-            signal.signal(number, handler)
-    for number in came:
-        written[signal.Signals(number)](number, None)
 
 
 def _complaint(home: Any, network: Any, config: Any) -> str:

@@ -6,6 +6,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 import numpy as np
 
 from stand_ins import trt_build, trt_network, trt_run
+from stand_ins.in_c import in_python
 from stand_ins.limited import Bound, Members, Value, enumeration, limited
 from stand_ins.machine import Machine
 
@@ -139,7 +140,8 @@ class TensorrtStandIn:
     def call_back(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call what a user handed in; what it raises would end the process, so it is a problem."""
         try:
-            return function(*arguments)
+            with in_python():
+                return function(*arguments)
         except BaseException as error:
             self.machine.problem(f"a callback raised {error!r}: the process would have ended")
             return None
