@@ -327,7 +327,8 @@ def test_a_progress_report_that_fails_stops_the_build_and_not_the_process(key, o
     def fail(phase, done, total):
         raise KeyboardInterrupt
 
-    with here_with(key), pytest.raises((BackendError, KeyboardInterrupt)):
+    ended = pytest.raises((BackendError, KeyboardInterrupt))
+    with here_with(key), ended:
         load(key).build(BuildRequest(onnx, (1,)), fail)
 
 
