@@ -25,7 +25,7 @@ BATCHES = (1, 3)
 every_release = pytest.mark.parametrize("key", sorted(RELEASES))
 
 
-def here_with(key, **options):
+def board_of(key, **options):
     """A board with this release and a GPU that it serves."""
     options.setdefault("gpu", GPU_OF[key])
     return board(key, **options)
@@ -137,7 +137,7 @@ def test_an_unknown_package_is_a_wrong_call():
 
 @every_release
 def test_a_release_knows_its_version_and_era(key):
-    with here_with(key):
+    with board_of(key):
         trt = load(key)
     numbers = tuple(int(part) for part in RELEASES[key].version.split("."))
     assert trt.version == numbers
@@ -147,7 +147,7 @@ def test_a_release_knows_its_version_and_era(key):
 
 @pytest.mark.parametrize("key", ["8.0.1", "8.2.1", "8.6.1", "10.16", "11.1"])
 def test_without_a_gpu_building_fails_with_the_reason(key, onnx):
-    with here_with(key, gpu=NO_GPU), pytest.raises(BackendError, match="CUDA initialization"):
+    with board_of(key, gpu=NO_GPU), pytest.raises(BackendError, match="CUDA initialization"):
         load(key).build(BuildRequest(onnx, (1,)))
 
 
@@ -157,7 +157,7 @@ def test_without_a_gpu_building_fails_with_the_reason(key, onnx):
 @every_release
 @pytest.mark.parametrize("batch", BATCHES)
 def test_an_engine_answers_as_onnx_runtime(key, batch, onnx, clips):
-    with here_with(key):
+    with board_of(key):
         trt = load(key)
         plan = trt.build(BuildRequest(onnx, BATCHES)).plan
         logits = infer(trt, plan, clips[:batch])
@@ -166,7 +166,7 @@ def test_an_engine_answers_as_onnx_runtime(key, batch, onnx, clips):
 
 @every_release
 def test_an_engine_has_one_profile_for_each_batch_size_in_order(key, onnx):
-    with here_with(key):
+    with board_of(key):
         trt = load(key)
         plan = trt.build(BuildRequest(onnx, (3, 1, 8))).plan
         with CudaSession() as session, session.current(), trt.open_engine(plan) as engine:
@@ -181,7 +181,7 @@ def test_an_engine_has_one_profile_for_each_batch_size_in_order(key, onnx):
 
 @every_release
 def test_executions_of_all_batch_sizes_live_side_by_side(key, onnx, clips):
-    with here_with(key):
+    with board_of(key):
         trt = load(key)
         plan = trt.build(BuildRequest(onnx, BATCHES)).plan
         with CudaSession() as session, session.current(), trt.open_engine(plan) as engine:
@@ -198,15 +198,13 @@ def test_executions_of_all_batch_sizes_live_side_by_side(key, onnx, clips):
 @every_release
 def test_a_static_batch_is_refused_where_another_is_wanted(key, tmp_path, model_writer):
     onnx = model_writer(tmp_path / "static.onnx", batch=2).read_bytes()
-    with here_with(key), pytest.raises(
-        BackendError, match="has static dimensions that don't match"
-    ):
+    with board_of(key), pytest.raises(BackendError, match="has static dimensions that don't match"):
         load(key).build(BuildRequest(onnx, (1,)))
 
 
 @pytest.mark.parametrize("key", WITH_FP16_FLAG)
 def test_fp16_is_asked_for_by_flag_and_shows_in_the_numbers(key, onnx, clips):
-    with here_with(key):
+    with board_of(key):
         trt = load(key)
         plan = trt.build(BuildRequest(onnx, BATCHES, fp16=True)).plan
         logits = infer(trt, plan, clips)
@@ -218,7 +216,7 @@ def test_fp16_is_asked_for_by_flag_and_shows_in_the_numbers(key, onnx, clips):
 @pytest.mark.parametrize("key", STRONGLY_TYPED)
 def test_fp16_comes_with_the_file_where_the_types_are_its_own(key, onnx, clips):
     half = edited(onnx, _to_half)
-    with here_with(key) as here:
+    with board_of(key) as here:
         trt = load(key)
         here.tensorrt.fault = Fault(("conv",), "inf")
         assert np.isfinite(
@@ -236,7 +234,7 @@ def test_fp16_comes_with_the_file_where_the_types_are_its_own(key, onnx, clips):
     [((), False), (("gemm",), False), (("conv", "gemm"), True), (("con",), False)],
 )
 def test_layers_held_in_fp32_are_computed_in_fp32(key, held, mended, onnx, clips):
-    with here_with(key) as here:
+    with board_of(key) as here:
         here.tensorrt.fault = Fault(("conv",), "nan")
         trt = load(key)
         plan = trt.build(BuildRequest(onnx, BATCHES, fp16=True, fp32_layers=held)).plan
@@ -249,7 +247,7 @@ def test_a_layer_held_in_fp32_takes_along_what_was_derived_from_it(key, onnx, cl
     def rename(model):
         model.graph.node[1].name = "conv/taps"
 
-    with here_with(key) as here:
+    with board_of(key) as here:
         here.tensorrt.fault = Fault(("conv/taps",), "nan")
         trt = load(key)
         request = BuildRequest(edited(onnx, rename), BATCHES, fp16=True, fp32_layers=("conv",))
@@ -258,7 +256,7 @@ def test_a_layer_held_in_fp32_takes_along_what_was_derived_from_it(key, onnx, cl
 
 @every_release
 def test_the_workspace_asked_for_is_the_one_given(key, onnx):
-    with here_with(key) as here:
+    with board_of(key) as here:
         trt = load(key)
         here.tensorrt.workspace_needed_bytes = 1 << 29
         assert trt.build(BuildRequest(onnx, BATCHES)).plan
@@ -268,7 +266,7 @@ def test_the_workspace_asked_for_is_the_one_given(key, onnx):
 
 @pytest.mark.parametrize("key", ["8.0.1", "8.2.1", "8.6.1", "10.16", "11.1"])
 def test_a_timing_cache_grows_and_saves_the_next_build_its_measuring(key, onnx):
-    with here_with(key) as here:
+    with board_of(key) as here:
         trt = load(key)
         first = trt.build(BuildRequest(onnx, BATCHES))
         measured = here.tensorrt.timing_cache_misses
@@ -292,14 +290,14 @@ def test_a_timing_cache_of_no_use_is_replaced(spoilt, onnx):
         cache = load(key).build(BuildRequest(onnx, (1,))).timing_cache
     if spoilt == "damaged":
         cache = cache[:-7]
-    with here_with("8.2.1") as here:
+    with board_of("8.2.1") as here:
         built = load("8.2.1").build(BuildRequest(onnx, (1,), timing_cache=cache))
         assert here.tensorrt.timing_cache_hits == 0
     assert built.timing_cache not in (b"", cache)
 
 
 def test_rtx_which_times_nothing_has_no_timing_cache(onnx):
-    with here_with("rtx"), warnings.catch_warnings():
+    with board_of("rtx"), warnings.catch_warnings():
         warnings.simplefilter("error")
         assert load("rtx").build(BuildRequest(onnx, (1,))).timing_cache == b""
 
@@ -312,7 +310,7 @@ def test_progress_is_told_and_can_stop_a_build(key, onnx):
         told.setdefault(phase, []).append((done, total))
         return True
 
-    with here_with(key):
+    with board_of(key):
         trt = load(key)
         trt.build(BuildRequest(onnx, (1,)), progress)
         assert len(told) > 1
@@ -328,24 +326,24 @@ def test_a_progress_report_that_fails_stops_the_build_and_not_the_process(key, o
         raise KeyboardInterrupt
 
     ended = pytest.raises((BackendError, KeyboardInterrupt))
-    with here_with(key), ended:
+    with board_of(key), ended:
         load(key).build(BuildRequest(onnx, (1,)), fail)
 
 
 def test_engines_are_built_for_other_gpus_without_one(onnx):
-    with here_with("rtx", gpu=NO_GPU):
+    with board_of("rtx", gpu=NO_GPU):
         trt = load("rtx")
         plan = trt.build(BuildRequest(onnx, (1,), targets=((7, 5), (8, 6)))).plan
         with pytest.raises(BackendError, match="CUDA driver version is insufficient"):
             trt.open_engine(plan)
         with pytest.raises(UsageError, match="no target sm_62; it has sm_75"):
             trt.build(BuildRequest(onnx, (1,), targets=((6, 2),)))
-    with here_with("rtx"), CudaSession() as session, session.current():
+    with board_of("rtx"), CudaSession() as session, session.current():
         load("rtx").open_engine(plan).close()
 
 
 def test_a_target_is_refused_where_only_this_gpu_is_built_for(onnx):
-    with here_with("8.2.1"), pytest.raises(UsageError, match="--builder tensorrt-rtx"):
+    with board_of("8.2.1"), pytest.raises(UsageError, match="--builder tensorrt-rtx"):
         load("8.2.1").build(BuildRequest(onnx, (1,), targets=((8, 6),)))
 
 
@@ -363,7 +361,7 @@ def test_a_refused_node_is_named_with_its_operator_and_the_reason(key, onnx):
         model.graph.node[1].op_type = "GroupNormalization"
         model.graph.node[2].op_type = "Mystery"
 
-    with here_with(key), pytest.raises(ModelFileError) as caught:
+    with board_of(key), pytest.raises(ModelFileError) as caught:
         load(key).build(BuildRequest(edited(onnx, break_two), (1,)))
     text = str(caught.value)
     assert "node 'conv' (GroupNormalization): " in text
@@ -374,7 +372,7 @@ def test_a_refused_node_is_named_with_its_operator_and_the_reason(key, onnx):
 
 @every_release
 def test_bytes_that_are_no_model_are_refused_with_the_parsers_words(key, onnx):
-    with here_with(key):
+    with board_of(key):
         for wrong in (b"junk", onnx[: len(onnx) // 2]):
             with pytest.raises(ModelFileError, match="Failed to parse the ONNX model"):
                 load(key).build(BuildRequest(wrong, (1,)))
@@ -384,13 +382,13 @@ def test_an_opset_that_8_2_does_not_know_is_refused(onnx):
     def newer(model):
         model.opset_import[0].version = 14
 
-    with here_with("8.2.1"), pytest.raises(ModelFileError, match="unsupported opset 14"):
+    with board_of("8.2.1"), pytest.raises(ModelFileError, match="unsupported opset 14"):
         load("8.2.1").build(BuildRequest(edited(onnx, newer), (1,)))
 
 
 @every_release
 def test_layers_are_listed_without_building(key, onnx):
-    with here_with(key) as here:
+    with board_of(key) as here:
         layers = {layer.name: layer for layer in load(key).network_layers(onnx)}
         assert here.tensorrt.builds == 0
     assert layers["conv"].kind == "CONVOLUTION"
@@ -403,7 +401,7 @@ def test_layers_are_listed_without_building(key, onnx):
 
 @every_release
 def test_a_damaged_engine_does_not_open_and_the_reason_is_told(key, onnx):
-    with here_with(key):
+    with board_of(key):
         trt = load(key)
         plan = trt.build(BuildRequest(onnx, (1,))).plan
         middle = len(plan) // 2
@@ -415,11 +413,11 @@ def test_a_damaged_engine_does_not_open_and_the_reason_is_told(key, onnx):
 
 
 def test_an_engine_of_another_release_or_gpu_does_not_open(onnx):
-    with here_with("8.6.1"):
+    with board_of("8.6.1"):
         other_release = load("8.6.1").build(BuildRequest(onnx, (1,))).plan
     with board("8.2.1", gpu=TITAN_XP):
         other_gpu = load("8.2.1").build(BuildRequest(onnx, (1,))).plan
-    with here_with("8.2.1"), CudaSession() as session, session.current():
+    with board_of("8.2.1"), CudaSession() as session, session.current():
         with pytest.raises(BackendError, match="Version tag does not match"):
             load("8.2.1").open_engine(other_release)
         with pytest.raises(BackendError, match=r"expecting compute 6\.2 got compute 6\.1"):
@@ -432,7 +430,7 @@ def test_an_engine_of_another_release_or_gpu_does_not_open(onnx):
 @every_release
 def test_each_layers_time_is_reported(key, onnx, clips):
     times = {}
-    with here_with(key):
+    with board_of(key):
         trt = load(key)
         plan = trt.build(BuildRequest(onnx, BATCHES)).plan
         infer(trt, plan, clips, times.__setitem__)
@@ -441,7 +439,7 @@ def test_each_layers_time_is_reported(key, onnx, clips):
 
 
 def test_8_0_has_no_inspector_and_says_so(onnx):
-    with here_with("8.0.1"):
+    with board_of("8.0.1"):
         trt = load("8.0.1")
         plan = trt.build(BuildRequest(onnx, (1,))).plan
         with CudaSession() as session, session.current():
@@ -453,7 +451,7 @@ def test_8_0_has_no_inspector_and_says_so(onnx):
 
 @pytest.mark.parametrize("key", sorted(set(RELEASES) - {"8.0.1"}))
 def test_the_inspector_tells_layers_with_their_precision(key, onnx):
-    with here_with(key):
+    with board_of(key):
         trt = load(key)
         request = BuildRequest(onnx, BATCHES, fp16=True, fp32_layers=("gemm",))
         plan = trt.build(request).plan
@@ -469,7 +467,7 @@ def test_the_inspector_tells_layers_with_their_precision(key, onnx):
 
 def use_everything(key, onnx, broken, clips, members):
     """All that the code does with one release: any member that is missing makes this fail."""
-    with here_with(key, members=members) as here:
+    with board_of(key, members=members) as here:
         trt = load(key)
         told = []
         tell = lambda phase, done, total: told.append(total) is None  # noqa: E731
