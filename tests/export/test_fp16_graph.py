@@ -7,7 +7,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from clipedge.export.checkpoint_source import settle_batch_norms
-from clipedge.export.fp16_gate import LARGEST_RANDOM_ERROR, LARGEST_RELATIVE_ERROR, Limits, run_gate
+from clipedge.export.fp16_gate import LARGEST_RANDOM_ERROR, Limits, run_gate
 from clipedge.export.fp16_graph import to_fp16
 from clipedge.export.fp16_simulation import simulated_logits
 from clipedge.export.onnx_graph import build_onnx
@@ -227,8 +227,8 @@ def test_the_simulation_of_a_fp32_file_is_exact():
 
 # Made of the blocks of ResNet-18 and ResNeXt-101, and hundreds of MB large.
 TWINS = ("resnet50", "resnet101")
-# A hundred layers of random weights amplify any rounding.
-CHAOTIC = {"resnext101": LARGEST_RANDOM_ERROR}
+# Random weights amplify any rounding, a hundred layers of them most of all.
+LIMIT, LIMITS = Limits(0.1), {"resnext101": Limits(LARGEST_RANDOM_ERROR)}
 
 
 @pytest.mark.parametrize("name", [name for name in list_models() if name not in TWINS])
@@ -239,7 +239,7 @@ def test_every_model_passes_the_gate_with_no_layer_put_back(name):
     assert len(converted) < 0.55 * len(source)
     clips = check_clips(spec, 3, seed=11)
     logits = simulated_logits(converted)(clips)
-    limit = CHAOTIC.get(name, LARGEST_RELATIVE_ERROR)
-    report = run_gate(onnxruntime_infer(source)(clips), lambda _: logits, [], Limits(limit))
+    limits = LIMITS.get(name, LIMIT)
+    report = run_gate(onnxruntime_infer(source)(clips), lambda _: logits, [], limits)
     assert report.conclusive
     assert report.fp32_layers == ()
