@@ -78,11 +78,12 @@ def build(release: Release, request: BuildRequest, progress: Optional[Progress])
         config.progress_monitor = monitor
     release.logger.errors.clear()
     plan = builder.build_serialized_network(network, config)
+    stopped = monitor is not None and monitor.stopped
     del parser, monitor
     if plan is None:
+        advice = "It was stopped" if stopped else "Try another --graph form or --precision"
         raise BackendError(
-            f"{release} could not build the engine: {release.logger.reason()}. Try another "
-            "--graph form or --precision."
+            f"{release} could not build the engine: {release.logger.reason()}. {advice}."
         )
     return BuiltEngine(bytes(plan), b"" if cache is None else bytes(cache.serialize()))
 
@@ -173,15 +174,16 @@ def _add_profiles(
     release: Release, builder: Any, network: Any, config: Any, batches: Sequence[int]
 ) -> None:
     clips = network.get_input(0)
+    if clips.shape[0] not in (-1, *batches) or (clips.shape[0] != -1 and len(batches) > 1):
+        raise ModelFileError(
+            f"The ONNX file takes batches of {clips.shape[0]} alone; export it again with "
+            "export-engine, which leaves the batch size open."
+        )
     for batch in batches:
         shape = (batch, *tuple(clips.shape)[1:])
         profile = builder.create_optimization_profile()
         profile.set_shape(clips.name, shape, shape, shape)
-        if config.add_optimization_profile(profile) < 0:
-            raise BackendError(
-                f"{release} refuses a batch of {batch}: {release.logger.reason()}. Is the batch "
-                "dimension of the ONNX file dynamic, as export-engine writes it?"
-            )
+        config.add_optimization_profile(profile)
 
 
 def _keep_fp32(release: Release, network: Any, config: Any, request: BuildRequest) -> None:

@@ -49,11 +49,12 @@ def make_logger(module: Any) -> Any:
 
 
 def make_monitor(module: Any, progress: Callable[[str, int, int], bool]) -> Any:
-    """Return a progress monitor that reports the outermost phase which counts its steps."""
+    """Return a progress monitor; ``stopped`` where ``progress`` asked for the build to end."""
 
     class Monitor(module.IProgressMonitor):  # type: ignore[misc]
         def __init__(self) -> None:
             module.IProgressMonitor.__init__(self)
+            self.stopped = False
             self._steps: Dict[str, int] = {}
 
         def phase_start(self, phase_name: str, parent_phase: Any, num_steps: int) -> None:
@@ -62,9 +63,11 @@ def make_monitor(module: Any, progress: Callable[[str, int, int], bool]) -> Any:
         def step_complete(self, phase_name: str, step: int) -> bool:
             # An exception cannot pass through TensorRT; it would end the process.
             try:
-                return progress(phase_name, step + 1, self._steps.get(phase_name, 0))
+                going_on = progress(phase_name, step + 1, self._steps.get(phase_name, 0))
             except BaseException:
-                return False
+                going_on = False
+            self.stopped = self.stopped or not going_on
+            return going_on
 
         def phase_finish(self, phase_name: str) -> None:
             self._steps.pop(phase_name, None)

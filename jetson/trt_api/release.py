@@ -1,7 +1,7 @@
 """Which TensorRT this is: its version, its era and its log."""
 
 import enum
-from typing import Any, Callable, Tuple, TypeVar
+from typing import Any, Callable, Dict, Tuple, TypeVar
 
 from clipedge.jetson.errors import BackendError
 from clipedge.jetson.trt_api.native import make_logger
@@ -37,7 +37,7 @@ class Release:
         self.version_text = str(module.__version__)
         self.version = _numbers(self.version_text)
         self.era = _era(package, self.version)
-        self.logger = make_logger(module)
+        self.logger = _logger_of(module, package)
 
     @property
     def strongly_typed(self) -> bool:
@@ -67,6 +67,19 @@ class Release:
     def __str__(self) -> str:
         name = "TensorRT for RTX" if self.package == TENSORRT_RTX else "TensorRT"
         return f"{name} {self.version_text}"
+
+
+# TensorRT keeps the first logger it is given for the whole process (its issue 1475): a second one
+# would hear nothing, and the first must not be collected.
+_loggers: Dict[str, Tuple[Any, Any]] = {}
+
+
+def _logger_of(module: Any, package: str) -> Any:
+    known, logger = _loggers.get(package, (None, None))
+    if known is not module:
+        logger = make_logger(module)
+        _loggers[package] = (module, logger)
+    return logger
 
 
 def _numbers(version_text: str) -> Tuple[int, ...]:

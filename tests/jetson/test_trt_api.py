@@ -198,8 +198,16 @@ def test_executions_of_all_batch_sizes_live_side_by_side(key, onnx, clips):
 @every_release
 def test_a_static_batch_is_refused_where_another_is_wanted(key, tmp_path, model_writer):
     onnx = model_writer(tmp_path / "static.onnx", batch=2).read_bytes()
-    with board_of(key), pytest.raises(BackendError, match="has static dimensions that don't match"):
+    with board_of(key), pytest.raises(ModelFileError, match="batches of 2 alone"):
         load(key).build(BuildRequest(onnx, (1,)))
+
+
+@every_release
+def test_all_that_is_loaded_of_a_release_hears_the_same_log(key, onnx):
+    """TensorRT tells the first logger of the process alone."""
+    with board_of(key):
+        first, second = load(key), load(key)
+        assert first.logger is second.logger
 
 
 @pytest.mark.parametrize("key", WITH_FP16_FLAG)
