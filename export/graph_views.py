@@ -249,7 +249,7 @@ def _clip_sizes(model: Any) -> Dict[str, ClipSize]:
     """Return the size of every activation with five dimensions."""
     import onnx
 
-    inferred = onnx.shape_inference.infer_shapes(model)
+    inferred = onnx.shape_inference.infer_shapes(_without_numbers(model))
     weights = {one.name for one in model.graph.initializer}
     sizes = {}
     for value in [*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output]:
@@ -263,3 +263,18 @@ def _clip_sizes(model: Any) -> Dict[str, ClipSize]:
             )
         sizes[value.name] = ClipSize(*dimensions[1:])
     return sizes
+
+
+def _without_numbers(model: Any) -> Any:
+    """Return a copy whose weights are inputs: shapes do not depend on hundreds of megabytes."""
+    import onnx
+    from onnx import helper
+
+    graph = model.graph
+    integers = [one for one in graph.initializer if one.data_type == onnx.TensorProto.INT64]
+    numbers = [one for one in graph.initializer if one.data_type != onnx.TensorProto.INT64]
+    inputs = [helper.make_tensor_value_info(one.name, one.data_type, one.dims) for one in numbers]
+    light = helper.make_graph(
+        graph.node, graph.name, [*graph.input, *inputs], graph.output, initializer=integers
+    )
+    return helper.make_model(light, opset_imports=model.opset_import, ir_version=model.ir_version)
