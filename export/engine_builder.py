@@ -26,7 +26,6 @@ from clipedge.export.workbench import Compiled, Workbench
 from clipedge.jetson.engine_manifest import (
     ENGINE_SUFFIX,
     Manifest,
-    compute_capability_name,
     load_manifest,
     manifest_path,
     read_engine,
@@ -34,6 +33,7 @@ from clipedge.jetson.engine_manifest import (
 )
 from clipedge.jetson.errors import BackendError, ClipedgeError, ModelFileError, UsageError
 from clipedge.jetson.files import make_folder, write_set, write_whole
+from clipedge.jetson.gpu_facts import sm_name
 from clipedge.jetson.runners import Runner, open_runner
 from clipedge.jetson.runners.model_file import read_model_spec
 from clipedge.jetson.spec import ClipSpec
@@ -102,7 +102,8 @@ def build_engines(bench: Workbench, order: EngineOrder) -> Tuple[List[EngineResu
         wrongly. One precision's failure does not hinder the next.
 
     Raises:
-        ClipedgeError: the ONNX file is no good, or the GPU is wrong for a precision.
+        ClipedgeError: the ONNX file is no good, the GPU is wrong for a precision, or TensorRT
+            does not know a target.
     """
     _check_precisions(bench, order.precisions)
     spec = read_model_spec(order.onnx_path)
@@ -112,6 +113,8 @@ def build_engines(bench: Workbench, order: EngineOrder) -> Tuple[List[EngineResu
     for precision in order.precisions:
         try:
             engines.append(builder.engine(precision))
+        except UsageError:  # wrong for every precision
+            raise
         except ClipedgeError as error:
             failures.append(f"{order.onnx_path.name} in {precision}: {error}")
     return engines, failures
@@ -182,7 +185,7 @@ class _Builder:
         return profile
 
     def _path(self, precision: str) -> pathlib.Path:
-        targets = "".join("_" + compute_capability_name(one) for one in self._bench.targets)
+        targets = "".join("_" + sm_name(one) for one in self._bench.targets)
         name = f"{self._order.onnx_path.stem}_{precision}{targets}{ENGINE_SUFFIX}"
         return self._order.folder / name
 
@@ -203,6 +206,8 @@ class _Builder:
     def _candidate(self, graph: Graph, precision: str) -> _Candidate:
         try:
             compiled = self._compile(graph, precision, ())
+        except UsageError:
+            raise
         except ClipedgeError as error:
             return _Candidate(graph, None, {}, str(error))
         latency_ms = {}
@@ -268,7 +273,7 @@ class _Builder:
         return Manifest(
             spec=self._spec,
             machine=self._bench.machine,
-            targets=tuple(compute_capability_name(one) for one in self._bench.targets),
+            targets=tuple(sm_name(one) for one in self._bench.targets),
             onnx_file=self._order.onnx_path.name,
             onnx_sha256=self._sha256,
             graph=self._order.graph,

@@ -14,10 +14,10 @@ import numpy as np
 
 from clipedge.export.constant_folding import fold_constants
 from clipedge.jetson.errors import ModelFileError
+from clipedge.jetson.runners.model_file import PRECISION_KEY
 
 log = logging.getLogger(__name__)
 
-PRECISION_KEY = "clipedge.precision"  # in the ONNX file's metadata_props
 FP16 = "fp16"
 
 LARGEST = float(np.finfo(np.float16).max)  # 65504

@@ -193,11 +193,6 @@ def sha256_of(path: PathLike) -> str:
     return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
 
 
-def compute_capability_name(capability: Tuple[int, int]) -> str:
-    """Return ``sm_62`` of (6, 2)."""
-    return "sm_{}{}".format(*capability)
-
-
 def _card(gpu: Optional[str]) -> Optional[str]:
     if gpu is not None and gpu.startswith(_DRIVER_PREFIX):
         return gpu[len(_DRIVER_PREFIX) :]

@@ -48,8 +48,10 @@ def run(command, line, cwd):
 
 
 # What a command says of its progress before the error; anything else counts as error.
-TALK = ("loading ", "exporting ", "checking ", "ranking ", "RANDOM WEIGHTS", "This machine is busy", "Backend:",
-        "[1/1] ", "The classes are numbered")  # fmt: skip
+TALK = (
+    "loading ", "exporting ", "checking ", "ranking ", "RANDOM WEIGHTS", "This machine is busy",
+    "Backend:", "[1/1] ", "The classes are numbered",
+)  # fmt: skip
 
 
 def assert_refused(done, name, message):

@@ -12,12 +12,12 @@ from clipedge.jetson.cuda import Buffer, CudaSession, Event, GpuFacts, gpu_facts
 from clipedge.jetson.engine_manifest import (
     Machine,
     check_machine,
-    compute_capability_name,
     load_manifest,
     read_engine,
 )
 from clipedge.jetson.errors import ModelFileError, UsageError
 from clipedge.jetson.files import PathLike
+from clipedge.jetson.gpu_facts import sm_name
 from clipedge.jetson.runners.base import Runner, TimingMs
 from clipedge.jetson.runners.model_file import check_graph
 from clipedge.jetson.trt_api import Engine, Execution, TensorRT, load
@@ -132,7 +132,7 @@ class TensorrtRunner(Runner):
         ``memory`` is None until the first inference has chosen it; ``memory_trial_ms`` is what
         that measured.
         """
-        architecture = compute_capability_name(self._facts.compute_capability)
+        architecture = sm_name(self._facts.compute_capability)
         return {
             "backend": self.backend,
             "version": self._trt.version_text,
@@ -314,7 +314,7 @@ def machine_here(trt: TensorRT, facts: GpuFacts) -> Machine:
     return Machine(
         f"{trt.package} {trt.version_text}",
         facts.name,
-        compute_capability_name(facts.compute_capability),
+        sm_name(facts.compute_capability),
         facts.cuda_version,
     )
 
