@@ -81,7 +81,8 @@ def build(release: Release, request: BuildRequest, progress: Optional[Progress])
     stopped = monitor is not None and monitor.stopped
     del parser, monitor
     if plan is None:
-        advice = "It was stopped" if stopped else "Try another --graph form or --precision"
+        advice = "Try a larger --workspace, a smaller --batch, another --graph form or --precision"
+        advice = "It was stopped" if stopped else advice
         raise BackendError(
             f"{release} could not build the engine: {release.logger.reason()}. {advice}."
         )
