@@ -8,6 +8,7 @@ import re
 import sys
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
+from clipedge.export.graph_names import AUTO, FORMS
 from clipedge.jetson.command_line import (
     DONE,
     FAILED,
@@ -20,7 +21,6 @@ from clipedge.jetson.errors import ClipedgeError, UsageError
 
 DEFAULT_FOLDER = "engines"
 PRECISIONS = ("fp32", "fp16")
-GRAPHS = ("conv3d", "conv2d", "auto")
 BUILDERS = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}  # the packages they import
 
 # What only makes sense for engines: who gives one of these wants engines or an error.
@@ -91,10 +91,10 @@ def _add_engine_arguments(parser: CommandParser) -> None:
     )
     parser.add_argument(
         "--graph",
-        choices=GRAPHS,
-        default="auto",
-        help="conv3d: as trained; conv2d: rewritten exactly into 2D convolutions; auto: build "
-        "each and keep the fastest",
+        choices=(*FORMS, AUTO),
+        default=AUTO,
+        help="conv3d: as trained; conv2d: rewritten exactly into 2D convolutions; tensorcore: "
+        "into what tensor cores do well; auto: build what suits the GPU and keep the fastest",
     )
     parser.add_argument(
         "--builder",

@@ -15,7 +15,8 @@ import numpy as np
 
 from clipedge.export.engine_check import Check, EngineCheck
 from clipedge.export.fp16_gate import refuse_int8, slow_fp16_warning
-from clipedge.export.graph_files import AUTO, Graph, graphs_to_build
+from clipedge.export.graph_files import Graph, graphs_to_build
+from clipedge.export.graph_names import AUTO
 from clipedge.export.layer_profile import (
     LAYERS_SUFFIX,
     LayerProfile,
@@ -33,7 +34,7 @@ from clipedge.jetson.engine_manifest import (
 )
 from clipedge.jetson.errors import BackendError, ClipedgeError, ModelFileError, UsageError
 from clipedge.jetson.files import make_folder, write_set, write_whole
-from clipedge.jetson.gpu_facts import sm_name
+from clipedge.jetson.gpu_facts import has_tensor_cores, sm_name
 from clipedge.jetson.runners import Runner, open_runner
 from clipedge.jetson.runners.model_file import read_model_spec
 from clipedge.jetson.spec import ClipSpec
@@ -122,8 +123,7 @@ def build_engines(bench: Workbench, order: EngineOrder) -> Tuple[List[EngineResu
 
 def _check_precisions(bench: Workbench, precisions: Sequence[str]) -> None:
     """Refuse int8, and warn of fp16 where the GPU is slow in it."""
-    gpus = bench.targets if bench.gpu is None else (bench.gpu.compute_capability,)
-    for gpu in gpus:
+    for gpu in bench.gpus:
         if INT8 in precisions:
             refuse_int8(gpu)
         warning = slow_fp16_warning(gpu) if FP16 in precisions else None
@@ -156,10 +156,10 @@ class _Builder:
 
     def _built(self, path: pathlib.Path, precision: str) -> Manifest:
         self._check.prepare()
-        candidates = [
-            self._candidate(graph, precision)
-            for graph in graphs_to_build(self._order.onnx_path, self._order.graph)
-        ]
+        graphs = graphs_to_build(
+            self._order.onnx_path, self._order.graph, any(map(has_tensor_cores, self._bench.gpus))
+        )
+        candidates = [self._candidate(graph, precision) for graph in graphs]
         chosen = self._chosen(candidates)
         check, compiled = self._checked(chosen, precision)
         manifest = self._manifest(chosen.graph, compiled, precision)._replace(

@@ -13,8 +13,9 @@ from clipedge.export.checkpoint_source import (
     with_random_weights,
 )
 from clipedge.export.fp16_ranking import with_fp16_order
-from clipedge.export.graph_files import AUTO, SOURCE_KEY, form_path
-from clipedge.export.graph_forms import CONV3D, FORMS, rewrite
+from clipedge.export.graph_files import form_path
+from clipedge.export.graph_forms import rewrite
+from clipedge.export.graph_names import AUTO, CONV3D, FORMS, SOURCE_KEY
 from clipedge.export.onnx_graph import HIGHEST_OPSET, LOWEST_OPSET, build_onnx
 from clipedge.export.parity import (
     ParityError,

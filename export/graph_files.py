@@ -9,12 +9,10 @@ import logging
 import pathlib
 from typing import List, NamedTuple
 
-from clipedge.export.graph_forms import CONV3D, FORMS, form_of, rewrite
+from clipedge.export.graph_forms import form_of, rewrite
+from clipedge.export.graph_names import AUTO, CONV3D, FORMS, SOURCE_KEY, TENSORCORE
 from clipedge.jetson.errors import BackendError, ModelFileError, UsageError
 from clipedge.jetson.onnx_metadata import read_onnx_metadata
-
-SOURCE_KEY = "clipedge.source_sha256"  # in a rewritten file's metadata_props: what it came from
-AUTO = "auto"
 
 _log = logging.getLogger(__name__)
 
@@ -33,12 +31,13 @@ def form_path(onnx_path: pathlib.Path, form: str) -> pathlib.Path:
     return onnx_path.with_name(f"{onnx_path.stem}_{form}{onnx_path.suffix}")
 
 
-def graphs_to_build(onnx_path: pathlib.Path, graph: str) -> List[Graph]:
+def graphs_to_build(onnx_path: pathlib.Path, graph: str, tensor_cores: bool = True) -> List[Graph]:
     """Return the forms that ``graph`` asks for: one, or with ``auto`` all that can be had here.
 
     Args:
         onnx_path: the network as it was trained.
         graph: a form, or ``auto``.
+        tensor_cores: whether the GPU has them; without them ``auto`` does without their form.
 
     Raises:
         UsageError: the file is a rewritten form itself, or there is no such form.
@@ -60,6 +59,8 @@ def graphs_to_build(onnx_path: pathlib.Path, graph: str) -> List[Graph]:
         return [_rewritten(onnx_path, trained, graph)]
     graphs = [Graph(CONV3D, trained)]
     for other in FORMS[1:]:
+        if other == TENSORCORE and not tensor_cores:
+            continue
         try:
             graphs.append(_rewritten(onnx_path, trained, other))
         except (BackendError, ModelFileError) as error:

@@ -1,21 +1,15 @@
 """Graph forms: the same network, written in the operators that a compiler handles well."""
 
-from typing import Any, Callable, Dict, Tuple
+from typing import Any, Callable, Dict
 
 from clipedge.export.graph_conv2d import to_conv2d
+from clipedge.export.graph_names import CONV2D, CONV3D, FORM_KEY, FORMS, TENSORCORE
 from clipedge.export.graph_tensorcore import to_tensorcore
 from clipedge.jetson.command_line import nearest
 from clipedge.jetson.errors import ModelFileError, UsageError
 
-FORM_KEY = "clipedge.graph_form"  # in the ONNX file's metadata_props
-
-CONV3D = "conv3d"
-CONV2D = "conv2d"
-TENSORCORE = "tensorcore"
-
 # From an onnx.ModelProto of the form conv3d, changed in place.
 _REWRITINGS: Dict[str, Callable[[Any], Any]] = {CONV2D: to_conv2d, TENSORCORE: to_tensorcore}
-FORMS: Tuple[str, ...] = (CONV3D, *_REWRITINGS)
 
 
 def rewrite(onnx_bytes: bytes, form: str) -> bytes:

@@ -69,6 +69,11 @@ class Workbench:
         self._cache_path = folder / self._cache_name()
 
     @property
+    def gpus(self) -> Tuple[Tuple[int, int], ...]:
+        """Compute capabilities that engines are built for."""
+        return self.targets if self.gpu is None else (self.gpu.compute_capability,)
+
+    @property
     def machine(self) -> Machine:
         """What the engines will be tied to."""
         if self.gpu is None:

@@ -7,7 +7,7 @@ import pytest
 from stand_ins import TX2, Fault, Gpu
 from stand_ins.plan import read_plan
 
-from clipedge.export.graph_forms import FORMS
+from clipedge.export.graph_names import FORMS, TENSORCORE
 from clipedge.jetson import trt_api
 from clipedge.jetson.engine_manifest import Manifest, load_manifest, manifest_path, sha256_of
 from clipedge.jetson.runners import open_runner
@@ -368,15 +368,18 @@ def test_int8_is_refused_by_name(tiny, export_engine, another_board, release, me
 
 @pytest.mark.parametrize("fastest", FORMS)
 def test_auto_keeps_the_fastest_graph_form_and_all_timings(
-    tx2, tiny, export_engine, monkeypatch, fastest
+    another_board, tiny, export_engine, monkeypatch, fastest
 ):
     def latency_ms(runner, batch):
         return batch * (2.0 if runner.describe()["graph"] == fastest else 3.0)
 
     monkeypatch.setattr("clipedge.export.engine_builder._latency_ms", latency_ms)
-    done = export_engine("--onnx", tiny, *FP32, "--graph", "auto", "--batch", "1", "8")
-    assert done.status == 0, done.err
-    assert tx2.tensorrt.builds == len(FORMS)
+    with another_board("10.16") as here:
+        done = export_engine("--onnx", tiny, *FP32, "--graph", "auto", "--batch", "1", "8")
+        assert done.status == 0, done.err
+        assert here.tensorrt.builds == len(FORMS)
+        with open_runner(tiny.with_name("tiny_fp32.engine")) as runner:
+            assert runner.describe()["graph"] == fastest
     assert f"Graph form: {fastest}, the fastest here" in done.err
     manifest = load_manifest(tiny.with_name("tiny_fp32.engine"))
     assert (manifest.graph, manifest.graph_form) == ("auto", fastest)
@@ -384,8 +387,14 @@ def test_auto_keeps_the_fastest_graph_form_and_all_timings(
     assert times == {
         form: {"1": 2.0, "8": 16.0} if form == fastest else {"1": 3.0, "8": 24.0} for form in FORMS
     }
-    with open_runner(tiny.with_name("tiny_fp32.engine")) as runner:
-        assert runner.describe()["graph"] == fastest
+
+
+def test_a_gpu_without_tensor_cores_is_spared_their_form(tx2, tiny, export_engine):
+    done = export_engine("--onnx", tiny, *FP32, "--graph", "auto")
+    assert done.status == 0, done.err
+    manifest = load_manifest(tiny.with_name("tiny_fp32.engine"))
+    forms = [one["graph_form"] for one in manifest.candidates]
+    assert forms == [form for form in FORMS if form != TENSORCORE]
 
 
 def test_each_batch_size_weighs_the_same_in_the_choice(tx2, tiny, export_engine, monkeypatch):
