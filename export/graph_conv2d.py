@@ -24,7 +24,7 @@ from clipedge.export.graph_views import FRAMES, LANES, STEPS, ViewedGraph
 
 def to_conv2d(model: Any) -> Any:
     """Rewrite an onnx.ModelProto in place and return it."""
-    return Rewriting(model, _RULES).run()
+    return Rewriting(model, _RULES, _TAIL_RULES).run()
 
 
 def _convolution(rewriting: Rewriting, node: Any) -> bool:
@@ -95,4 +95,22 @@ def _pool(graph: ViewedGraph, node: Any, source: str, axes: Sequence[Axis], suff
     return graph.add(node.op_type, [source], node.name, suffix, **rest)
 
 
+def _linear(rewriting: Rewriting, node: Any) -> bool:
+    """Write the classifier as a convolution over one pixel: sm_75 has no fp32 Gemm."""
+    graph, given = rewriting.graph, attributes_of(node)
+    plain = given.get("alpha", 1.0) == given.get("beta", 1.0) == 1.0 and not given.get("transA", 0)
+    weight = node.input[1]
+    if not plain or not given.get("transB", 0) or not all(map(graph.is_weight, node.input[1:])):
+        return False
+    classes, channels = graph.weight_shape(weight)
+    if any(graph.weight_shape(bias) != (classes,) for bias in node.input[2:]):
+        return False
+    pixel = graph.reshape(node.input[0], [0, channels, 1, 1], node.name, "pixel")
+    kernel = graph.reshaped_weight(weight, [classes, channels, 1, 1])
+    made = graph.add("Conv", [pixel, kernel, *node.input[2:]], node.name, "conv2d", group=1)
+    graph.reshape(made, [0, classes], node.name, "logits", output=node.output[0])
+    return True
+
+
+_TAIL_RULES: Dict[str, Rule] = {"Gemm": _linear}
 _RULES: Dict[str, Rule] = {"Conv": _convolution, "MaxPool": _pooling, "AveragePool": _pooling}

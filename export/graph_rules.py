@@ -5,7 +5,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple
 import numpy as np
 
 from clipedge.export.graph_kernels import Axis, along, axes_of, band, merge_groups
-from clipedge.export.graph_views import CLIP, FRAMES, LANES, ROWS, ViewedGraph
+from clipedge.export.graph_views import CLIP, CLIP_DIMENSIONS, FRAMES, LANES, ROWS, ViewedGraph
 
 Attributes = Dict[str, Any]
 
@@ -39,9 +39,17 @@ class Rewriting:
         graph: what is read and what is written.
     """
 
-    def __init__(self, model: Any, rules: Dict[str, Rule]) -> None:
+    def __init__(self, model: Any, rules: Dict[str, Rule], tail_rules: Dict[str, Rule]) -> None:
+        """Read ``model``.
+
+        Args:
+            model: an onnx.ModelProto, changed in place by ``run``.
+            rules: by operator, for nodes that take or make activations with five dimensions.
+            tail_rules: by operator, for all other nodes.
+        """
         self.graph = ViewedGraph(model)
         self._rules = dict(_SHARED_RULES, **rules)
+        self._tail_rules = tail_rules
         self._nodes = list(model.graph.node)
         self._makers = {name: node for node in self._nodes for name in node.output}
 
@@ -55,10 +63,11 @@ class Rewriting:
                 continue
             if id(node) in shuffles:
                 self._write_shuffle(shuffles[id(node)])
-            elif not any(graph.is_clip(name) for name in [*node.input, *node.output]):
-                graph.keep(node, node.input, node.output)
-            elif node.op_type not in self._rules or not self._rules[node.op_type](self, node):
-                as_it_is(self, node)
+            else:
+                clips = any(graph.is_clip(name) for name in [*node.input, *node.output])
+                rule = (self._rules if clips else self._tail_rules).get(node.op_type)
+                if rule is None or not rule(self, node):
+                    as_it_is(self, node)
         return graph.finish()
 
     def maker(self, tensor: str) -> Any:
@@ -233,7 +242,7 @@ def _elementwise(rewriting: Rewriting, node: Any) -> bool:
     for name in node.input:
         if name in clips:
             inputs.append(graph.view(name, view, node.name))
-        elif not name or (graph.is_weight(name) and np.prod(graph.weight_shape(name)) == 1):
+        elif not name or _is_one_number(graph, name):
             inputs.append(name)
         else:
             return False  # such as the mean of three colours: it has five dimensions
@@ -241,6 +250,12 @@ def _elementwise(rewriting: Rewriting, node: Any) -> bool:
     graph.keep(node, inputs, [made])
     graph.write(node.output[0], view, made)
     return True
+
+
+def _is_one_number(graph: ViewedGraph, name: str) -> bool:
+    """Return whether a constant is the same for all, in four dimensions as in five."""
+    shape = graph.weight_shape(name) if graph.is_weight(name) else (0,)
+    return set(shape) <= {1} and len(shape) < CLIP_DIMENSIONS
 
 
 def _concat(rewriting: Rewriting, node: Any) -> bool:
@@ -286,15 +301,8 @@ def _mean(rewriting: Rewriting, node: Any) -> bool:
     # Read as a pooling by every compiler; a ReduceMean is code of its own in TensorRT-RTX.
     name = graph.view(source, ROWS, node.name)
     pooled = graph.add("GlobalAveragePool", [name], node.name, "pool")
-    shape = graph.integers([0, graph.size(source).channels])
-    graph.keep(_reshape_node(node), [pooled, shape], [target])
+    graph.reshape(pooled, [0, graph.size(source).channels], node.name, "mean", output=target)
     return True
-
-
-def _reshape_node(node: Any) -> Any:
-    from onnx import helper
-
-    return helper.make_node("Reshape", [], [], node.name)
 
 
 _SHARED_RULES: Dict[str, Rule] = {

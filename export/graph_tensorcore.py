@@ -39,7 +39,7 @@ LANES = 8  # fp16 channels that a tensor core takes at once
 def to_tensorcore(model: Any) -> Any:
     """Rewrite an onnx.ModelProto in place and return it."""
     widen_middles(model, LANES)
-    return Rewriting(model, _RULES).run()
+    return Rewriting(model, _RULES, {}).run()
 
 
 def _convolution(rewriting: Rewriting, node: Any) -> bool:

@@ -20,7 +20,7 @@ STEPS = "steps"  # (N, C, D, H * W): time is the height, so that 2D pooling pool
 FRAMES = "frames"  # (N * D, C, H, W): a frame is a picture of its own
 
 _SAME_WITH_ONE_FRAME = (ROWS, LANES, FRAMES)
-_CLIP_DIMENSIONS = 5
+CLIP_DIMENSIONS = 5
 
 
 class ClipSize(NamedTuple):
@@ -154,7 +154,13 @@ class ViewedGraph:
     # What is written
 
     def add(
-        self, operator: str, inputs: Sequence[str], owner: str, suffix: str, **attributes: Any
+        self,
+        operator: str,
+        inputs: Sequence[str],
+        owner: str,
+        suffix: str,
+        output: str = "",
+        **attributes: Any,
     ) -> str:
         """Add a node and return the name of its output.
 
@@ -163,12 +169,13 @@ class ViewedGraph:
             inputs: names in the written graph.
             owner: the node of the read graph it comes from.
             suffix: its part of the new node.
+            output: a name for the output; chosen if empty.
             **attributes: of the operator.
         """
         from onnx import helper
 
         name = self._new_name(f"{owner}/{suffix}")
-        output = f"{name}:0"
+        output = output or f"{name}:0"
         self._nodes.append(helper.make_node(operator, list(inputs), [output], name, **attributes))
         return output
 
@@ -183,9 +190,11 @@ class ViewedGraph:
         kept.output.extend(outputs)
         self._nodes.append(kept)
 
-    def reshape(self, name: str, shape: Sequence[int], owner: str, suffix: str) -> str:
+    def reshape(
+        self, name: str, shape: Sequence[int], owner: str, suffix: str, output: str = ""
+    ) -> str:
         """Add a Reshape to a constant shape (0 copies, -1 is what is left)."""
-        return self.add("Reshape", [name, self.integers(shape)], owner, suffix)
+        return self.add("Reshape", [name, self.integers(shape)], owner, suffix, output)
 
     def slice(
         self, name: str, axis: int, bounds: Tuple[int, int, int], owner: str, suffix: str
@@ -254,7 +263,7 @@ def _clip_sizes(model: Any) -> Dict[str, ClipSize]:
     sizes = {}
     for value in [*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output]:
         dimensions = [one.dim_value for one in value.type.tensor_type.shape.dim]
-        if len(dimensions) != _CLIP_DIMENSIONS or value.name in weights:
+        if len(dimensions) != CLIP_DIMENSIONS or value.name in weights:
             continue
         if not all(dimensions[1:]):
             raise ModelFileError(
