@@ -112,7 +112,7 @@ def test_the_smallest_models_engines_are_small(name, width, monkeypatch):
     """What is not weights weighs most beside few weights: 3 times as much on sm_86, 8 on sm_75."""
     pytest.importorskip("torch")
     pytest.importorskip("tensorrt_rtx")
-    forms = pytest.importorskip("clipedge.export.graph_forms")
+    forms = pytest.importorskip("clipedge.export.graph_names")
     monkeypatch.setattr(forms, "FORMS", (forms.TENSORCORE,))
     monkeypatch.setattr(module, "PRECISIONS", ("fp16",))
     monkeypatch.setattr(module, "TARGETS", ((7, 5), (8, 6)))
