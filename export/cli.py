@@ -112,7 +112,7 @@ def _add_engine_arguments(parser: CommandParser) -> None:
         "--workspace",
         type=positive_int,
         metavar="MIB",
-        help="scratch memory an engine may use (default: 1024)",
+        help="scratch memory an engine may use (default: 1024 on a board, elsewhere no limit)",
     )
     parser.add_argument(
         "--force", action="store_true", help="build again what is there and up to date"

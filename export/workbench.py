@@ -41,7 +41,7 @@ class Workbench:
         folder: where the timing cache lies, beside the engines.
         package: one of ``trt_api.PACKAGES``; None: TensorRT, or else TensorRT for RTX.
         targets: compute capabilities of GPUs that are elsewhere; empty: the GPU that is here.
-        workspace_mib: scratch memory an engine may use, MiB; None: 1024.
+        workspace_mib: scratch memory an engine may use, MiB; None: TensorRT's default.
 
     Raises:
         BackendError: no TensorRT is installed, or there is no GPU.
@@ -57,9 +57,7 @@ class Workbench:
     ) -> None:
         self.trt = trt_api.load(package or _installed(bool(targets)))
         self.targets = tuple(targets)
-        self.workspace_bytes = trt_api.DEFAULT_WORKSPACE_BYTES
-        if workspace_mib is not None:
-            self.workspace_bytes = workspace_mib << 20
+        self.workspace_bytes = None if workspace_mib is None else workspace_mib << 20
         if targets and not self.trt.builds_without_gpu:
             raise UsageError(
                 f"{self.trt} builds for this machine's GPU alone; --target needs --builder "

@@ -9,7 +9,6 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 from clipedge.jetson.errors import BackendError, ModelFileError, SpecError, UsageError
 from clipedge.jetson.files import PathLike, readable_os_error
 from clipedge.jetson.spec import ClipSpec, spec_from_dict
-from clipedge.jetson.trt_api import DEFAULT_WORKSPACE_BYTES
 
 FORMAT_VERSION = 1
 ENGINE_SUFFIX = ".engine"
@@ -47,7 +46,7 @@ class Manifest(NamedTuple):
     graph_form: str  # as built
     precision: str
     batches: Tuple[int, ...]
-    workspace_bytes: int
+    workspace_bytes: Optional[int]  # as asked for
     fp32_layers: Tuple[str, ...]  # of an fp16 engine: what the gate put back
     engine_sha256: str
     engine_bytes: int
@@ -89,7 +88,7 @@ class Manifest(NamedTuple):
             "--batch {}".format(" ".join(str(batch) for batch in self.batches)),
             f"--graph {self.graph}",
         ]
-        if self.workspace_bytes != DEFAULT_WORKSPACE_BYTES:
+        if self.workspace_bytes is not None:
             parts.append(f"--workspace {self.workspace_bytes >> 20}")
         if self.machine.tensorrt.startswith("tensorrt_rtx "):
             parts.append("--builder tensorrt-rtx")

@@ -22,7 +22,6 @@ from typing import List, Optional
 from clipedge.jetson.command_line import nearest
 from clipedge.jetson.errors import BackendError, UsageError
 from clipedge.jetson.trt_api.building import (
-    DEFAULT_WORKSPACE_BYTES,
     BuildRequest,
     BuiltEngine,
     NetworkLayer,
@@ -37,7 +36,6 @@ from clipedge.jetson.trt_api.release import TENSORRT, TENSORRT_RTX, Era, Release
 PACKAGES = (TENSORRT, TENSORRT_RTX)
 
 __all__ = [
-    "DEFAULT_WORKSPACE_BYTES",
     "PACKAGES",
     "TENSORRT",
     "TENSORRT_RTX",

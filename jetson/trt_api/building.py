@@ -8,9 +8,9 @@ from clipedge.jetson.onnx_metadata import read_onnx_nodes
 from clipedge.jetson.trt_api.native import make_monitor, member_name
 from clipedge.jetson.trt_api.release import TENSORRT_RTX, Era, Release
 
-# What a TX2 can spare beside a camera and a desktop. Up to 8.3 TensorRT's own default is too small
+# What a TX2 can spare beside a camera and a desktop. Before 8.4 TensorRT's own default is too small
 # for the fastest convolutions; later it is all the memory of the GPU.
-DEFAULT_WORKSPACE_BYTES = 1 << 30
+BOARD_WORKSPACE_BYTES = 1 << 30
 
 Progress = Callable[[str, int, int], bool]  # phase, steps done, steps in all; False: stop building
 
@@ -27,7 +27,8 @@ class BuildRequest(NamedTuple):
             where the types in the ONNX file decide.
         fp32_layers: ONNX nodes to keep in fp32 while ``fp16``: those of this name, and those
             that a rewriting derived from them (``NAME/...``).
-        workspace_bytes: scratch memory an engine may use.
+        workspace_bytes: scratch memory an engine may use; None: as much as TensorRT likes, on a
+            board 1 GiB.
         timing_cache: of an earlier build, or empty.
         targets: compute capabilities to build for; empty: this machine's GPU. RTX only.
     """
@@ -36,7 +37,7 @@ class BuildRequest(NamedTuple):
     batches: Tuple[int, ...]
     fp16: bool = False
     fp32_layers: Tuple[str, ...] = ()
-    workspace_bytes: int = DEFAULT_WORKSPACE_BYTES
+    workspace_bytes: Optional[int] = None
     timing_cache: bytes = b""
     targets: Tuple[Tuple[int, int], ...] = ()
 
@@ -144,8 +145,8 @@ def _configure(release: Release, config: Any, request: BuildRequest) -> None:
     # What is called fp32 shall be fp32: TF32 rounds to ten bits, and is on by default.
     config.clear_flag(module.BuilderFlag.TF32)
     if release.era == Era.BINDINGS:
-        config.max_workspace_size = request.workspace_bytes
-    else:
+        config.max_workspace_size = request.workspace_bytes or BOARD_WORKSPACE_BYTES
+    elif request.workspace_bytes is not None:
         config.set_memory_pool_limit(module.MemoryPoolType.WORKSPACE, request.workspace_bytes)
     if request.fp16 and not release.strongly_typed:
         config.set_flag(module.BuilderFlag.FP16)

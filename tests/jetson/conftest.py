@@ -121,7 +121,7 @@ def write_engine(path, onnx_path, batches=(1, 2), precision="fp32", graph="conv3
         graph_form=graph,
         precision=precision,
         batches=batches,
-        workspace_bytes=trt_api.DEFAULT_WORKSPACE_BYTES,
+        workspace_bytes=None,
         fp32_layers=(),
         engine_sha256=hashlib.sha256(plan).hexdigest(),
         engine_bytes=len(plan),

@@ -482,7 +482,7 @@ def use_everything(key, onnx, broken, clips, members):
         targets = ((7, 5), (8, 0), (8, 6), (8, 9), (12, 0), (12, 1)) if key == "rtx" else ()
         here.tensorrt.fault = Fault(("conv",), "nan")
         here.tensorrt.workspace_needed_bytes = 1 << 29
-        request = BuildRequest(onnx, BATCHES, True, ("conv",), targets=targets)
+        request = BuildRequest(onnx, BATCHES, True, ("conv",), 1 << 30, targets=targets)
         built = trt.build(request, tell)
         again = trt.build(request._replace(timing_cache=built.timing_cache), tell)
         assert key == "rtx" or here.tensorrt.timing_cache_hits > 0
