@@ -12,6 +12,8 @@ import numpy as np
 from clipedge.export.constant_folding import fold_constants
 from clipedge.export.graph_rules import Shuffle, attributes_of, channel_shuffles, users_of
 
+_ACTIVATIONS = ("Relu", "Clip")  # channel by channel
+
 
 class _Middle(NamedTuple):
     opening: Any  # Conv nodes
@@ -92,12 +94,12 @@ def _find_middles(model: Any, weights: _Weights) -> List[_Middle]:
             if name in ends and shuffle is None:
                 shuffle = ends[name]
                 name = shuffle.source
-            elif name in makers and _keeps_zero(makers[name], weights):
+            elif name in makers and makers[name].op_type in _ACTIVATIONS:
                 name = makers[name].input[0]
             else:
                 break
         after = users.get(node.output[0], [])
-        while len(after) == 1 and _keeps_zero(after[0], weights):
+        while len(after) == 1 and after[0].op_type in _ACTIVATIONS:
             after = users.get(after[0].output[0], [])
         opening, closing = makers.get(name), after[0] if len(after) == 1 else None
         alone = len(users[name]) == 1
@@ -175,16 +177,6 @@ def _can_be_dense(node: Any, weights: _Weights) -> bool:
     if node is None or node.op_type != "Conv" or node.input[1] not in weights:
         return False
     return _groups(node) == 1 or set(weights.shape(node.input[1])[2:]) == {1}
-
-
-def _keeps_zero(node: Any, weights: _Weights) -> bool:
-    """Return whether a node works element by element and makes zero of zero."""
-    if node.op_type == "Clip" and all(name in weights for name in node.input[1:] if name):
-        low, high = ([float(weights.array(name)) for name in node.input[1:] if name] + [0.0] * 2)[
-            :2
-        ]
-        return low <= 0.0 <= high
-    return bool(node.op_type == "Relu")
 
 
 def _groups(node: Any) -> int:

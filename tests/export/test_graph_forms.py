@@ -121,23 +121,31 @@ def test_the_opset_is_kept_and_every_operator_known(name, opset, form):
     assert distance(run(conv3d, clips), run(rewritten, clips)) < 1e-4
 
 
-def test_an_odd_convolution_is_rewritten_like_any_other():
-    """Strides, dilations, one-sided padding and groups that no model of the registry has."""
+@pytest.mark.parametrize(
+    ("channels", "attributes"),
+    [
+        (4, {"group": 4, "pads": [2, 0, 1, 0, 1, 1], "strides": [2, 1, 2]}),
+        (4, {"group": 4, "dilations": [2, 1, 1], "pads": [2, 1, 1, 2, 1, 1]}),
+        (8, {"group": 8, "pads": [1, 1, 1, 1, 1, 1]}),
+        (6, {"group": 6, "pads": [0, 1, 1, 1, 1, 1]}),  # 8 frames from 9: groups merge
+        (4, {"group": 2, "pads": [1, 1, 1, 1, 1, 1], "dilations": [1, 2, 1]}),
+        (4, {"group": 2, "pads": [2, 1, 1, 2, 1, 1], "dilations": [2, 1, 1]}),
+        (4, {"group": 2, "pads": [1, 1, 1, 1, 1, 1], "strides": [1, 2, 2]}),
+        (4, {"group": 1, "pads": [0, 3, 3, 2, 3, 3], "strides": [3, 2, 2]}),
+        (4, {"group": 1, "pads": [4, 0, 0, 4, 0, 0], "strides": [4, 2, 2]}),
+        (3, {"group": 1, "pads": [1, 1, 1, 1, 1, 1], "strides": [1, 2, 2], "dilations": [1, 2, 2]}),
+    ],
+)
+def test_a_convolution_that_no_model_has_is_rewritten_like_any_other(channels, attributes):
+    """Strides, dilations, one-sided padding, groups and several filters a channel."""
     rng = np.random.default_rng(0)
-    clips = rng.uniform(0, 255, (2, 4, 9, 14, 12)).astype(np.float32)
-    for attributes, inputs in [
-        ({"group": 4, "pads": [2, 0, 1, 0, 1, 1], "strides": [2, 1, 2]}, 1),
-        ({"group": 4, "dilations": [2, 1, 1], "pads": [2, 1, 1, 2, 1, 1]}, 1),
-        ({"group": 2, "pads": [1, 1, 1, 1, 1, 1], "dilations": [1, 2, 1]}, 2),
-        ({"group": 1, "pads": [0, 3, 3, 2, 3, 3], "strides": [3, 2, 2]}, 4),
-        ({"group": 1, "pads": [4, 0, 0, 4, 0, 0], "strides": [4, 2, 2]}, 4),
-    ]:
-        weight = rng.normal(size=(8, inputs, 3, 3, 3)).astype(np.float32)
-        conv3d = single_node("Conv", clips.shape, weight, attributes)
-        for form in REWRITTEN:
-            rewritten = rewrite(conv3d, form)
-            exact = in_double(conv3d, clips)
-            assert distance(exact, in_double(rewritten, clips)) < EXACT, (attributes, form)
+    clips = rng.uniform(0, 255, (2, channels, 9, 14, 12)).astype(np.float32)
+    outputs = 3 * channels
+    shape = (outputs, channels // attributes["group"], 3, 3, 3)
+    conv3d = single_node("Conv", clips.shape, rng.normal(size=shape).astype(np.float32), attributes)
+    exact = in_double(conv3d, clips)
+    for form in REWRITTEN:
+        assert distance(exact, in_double(rewrite(conv3d, form), clips)) < EXACT, form
 
 
 @pytest.mark.parametrize("operator", ["MaxPool", "AveragePool"])
