@@ -133,7 +133,7 @@ def test_the_opset_is_kept_and_every_operator_known(name, opset, form):
         (4, {"group": 2, "pads": [1, 1, 1, 1, 1, 1], "strides": [1, 2, 2]}),
         (4, {"group": 1, "pads": [0, 3, 3, 2, 3, 3], "strides": [3, 2, 2]}),
         (4, {"group": 1, "pads": [4, 0, 0, 4, 0, 0], "strides": [4, 2, 2]}),
-        (3, {"group": 1, "pads": [1, 1, 1, 1, 1, 1], "strides": [1, 2, 2], "dilations": [1, 2, 2]}),
+        (3, {"group": 1, "pads": [1, 2, 2, 1, 2, 2], "strides": [1, 2, 2], "dilations": [1, 2, 2]}),
     ],
 )
 def test_a_convolution_that_no_model_has_is_rewritten_like_any_other(channels, attributes):
