@@ -22,6 +22,7 @@ ENGINE_FILES = ("tiny_fp32.engine", "tiny_fp32.engine.json")
 
 PATIENCE_S = 60  # until a process is where it is wanted; the machine may be busy
 ANSWER_S = 5  # to a signal; a fraction of a second where nothing else runs
+OPENED_S = 0.4  # an engine of the stand-in's opens in much less
 STEP_S = 30  # of a build that is not waited for
 
 Ended = collections.namedtuple("Ended", "status answer_s err")
@@ -218,7 +219,8 @@ def end(tiny, tmp_path):
     def run(number, reached, *flags, **options):
         step_s = options.get("step_s", STEP_S)
         release = options.get("release", "8.2.1")
-        line = [sys.executable, LAUNCH, release, "--build-seconds", step_s, "--"]
+        gpu = {"8.2.1": "TX2", "10.16": "RTX_3060"}[release]
+        line = [sys.executable, LAUNCH, release, "--gpu", gpu, "--build-seconds", step_s, "--"]
         line += ["export-engine", "--onnx", tiny, *flags]
         with errors.open("wb") as stderr:
             # A session of its own: Ctrl-C reaches the whole process group, as from a terminal.
@@ -249,7 +251,9 @@ def building(err, own_tmp):
 
 
 def timing(err, own_tmp):
-    return any(own_tmp.glob("clipedge-*/candidate.engine"))
+    """An engine is open, and runs for a second in each batch size."""
+    written_s = [path.stat().st_mtime for path in own_tmp.glob("clipedge-*/candidate.engine")]
+    return any(time.time() - one_s > OPENED_S for one_s in written_s)
 
 
 INTERRUPTS = [
