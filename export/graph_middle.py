@@ -14,6 +14,10 @@ from clipedge.export.graph_rules import Shuffle, attributes_of, channel_shuffles
 
 _ACTIVATIONS = ("Relu", "Clip")  # channel by channel
 
+# Zeros that a dense weight may have more than the grouped one. Reading 0.4 MB of them in fp16 takes
+# a GPU about as long as starting a kernel that shuffles.
+_MOST_ZEROS = 200000
+
 
 class _Middle(NamedTuple):
     opening: Any  # Conv nodes
@@ -27,7 +31,7 @@ def widen_middles(model: Any, lanes: int) -> None:
 
     The new channels have weights of zero in, and zero out: they hold what an activation makes of
     zero. A pointwise convolution that was grouped and shuffled becomes dense, its rows in the order
-    of the shuffle.
+    of the shuffle, unless that makes it much larger.
 
     Args:
         model: an onnx.ModelProto, changed in place.
@@ -36,8 +40,7 @@ def widen_middles(model: Any, lanes: int) -> None:
     fold_constants(model)
     weights = _Weights(model)
     for middle in _find_middles(model, weights):
-        _widen(weights, middle, lanes)
-        if middle.shuffle is not None:
+        if _widen(weights, middle, lanes) and middle.shuffle is not None:
             _bypass(model.graph, middle.shuffle)
     weights.write()
 
@@ -108,14 +111,16 @@ def _find_middles(model: Any, weights: _Weights) -> List[_Middle]:
     return found
 
 
-def _widen(weights: _Weights, middle: _Middle, lanes: int) -> None:
+def _widen(weights: _Weights, middle: _Middle, lanes: int) -> bool:
+    """Widen a middle and fold its shuffle; return whether that was worth it."""
     opening, depthwise, closing = middle.opening, middle.depthwise, middle.closing
     count = weights.shape(depthwise.input[1])[0]
     groups = _groups(closing)
     per_group = count // groups
     filled = -(-per_group // lanes) * lanes
-    if middle.shuffle is None and filled == per_group:
-        return
+    zeros = np.prod(weights.shape(opening.input[1])) * (_groups(opening) - 1)
+    if filled == per_group and (middle.shuffle is None or zeros > _MOST_ZEROS):
+        return False
     here = np.arange(count)
     there = here // per_group * filled + here % per_group  # where each channel goes
     shuffled_from = here
@@ -135,6 +140,7 @@ def _widen(weights: _Weights, middle: _Middle, lanes: int) -> None:
     columns = np.arange(per_group)
     closed = _placed(weights.array(closing.input[1]), columns, filled, axis=1)
     weights.replace(closing, 1, closed)
+    return True
 
 
 def _placed(values: np.ndarray, there: np.ndarray, total: int, axis: int) -> np.ndarray:

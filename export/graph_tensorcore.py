@@ -1,14 +1,15 @@
-"""The form ``tensorcore``: few arithmetic units stand idle where a GPU has tensor cores.
+"""The form ``tensorcore``: shapes that a GPU's tensor cores take as they are.
 
-They multiply matrices whose channels lie innermost and come in eights (fp16). Where a depthwise
-convolution has one channel a group, TensorRT-RTX fills up each group with zeros: as constants as
-large as the activation, times seven on sm_75, times one on sm_86, copied in between at each run.
+They multiply matrices whose channels lie innermost and come in eights (fp16). Where the channels of
+a group are fewer, TensorRT-RTX fills up the activations with zeros: constants of up to seven times
+the activation's size on sm_75 and of its size on sm_86, in the engine, and copied in at each run.
 This form has the eights in the weights instead, where they cost next to nothing:
 
-- Depthwise convolutions get groups of eight channels, with zeros between the old groups. Eight
-  times the multiplications, none of them copied. They stay 3D, so nothing changes its layout.
+- Depthwise convolutions get groups of eight channels, with zeros between the old groups. That is
+  eight times the multiplications, and no copy. They stay 3D, so that no layout changes.
 - The channels between two pointwise convolutions are filled up to eights, and a channel shuffle
-  between them is folded into the first one's weights, which becomes dense (``graph_middle``).
+  between them is folded into the weights of the first, which becomes dense (``graph_middle``).
+- A pointwise convolution of half the channels takes all, with weights of zero for the others.
 - The first convolution, over three colours and with stride 2, becomes one of stride 1 over the
   four phases of each colour: twelve channels, and four of them again for sixteen.
 - Taps that see nothing but padding are left out: half of a ResNet-18's weights.

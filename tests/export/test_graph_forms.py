@@ -166,13 +166,16 @@ def test_conv2d_has_no_operator_in_three_dimensions(name, width):
 
 
 @pytest.mark.parametrize("width", widths("shufflenetv1"))
-def test_tensorcore_leaves_no_shuffle_and_no_group_but_of_eights(width):
+def test_tensorcore_has_groups_of_eights_alone_and_few_shuffles(width):
     model = onnx.load_from_string(rewrite(exported("shufflenetv1", width)[0], TENSORCORE))
     shapes = {one.name: one.dims for one in model.graph.initializer}
     convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
     assert all(shapes[node.input[1]][1] % 8 == 0 for node in convolutions if group(node) > 1)
-    # One Transpose is left: the phases of the first convolution's input.
-    assert [node.op_type for node in model.graph.node].count("Transpose") == 1
+    # The phases of the first convolution's input; shuffles where dense weights would be large.
+    transposes = [node.name for node in model.graph.node if node.op_type == "Transpose"]
+    assert "conv1" in transposes[0]
+    assert all("layer3" in name for name in transposes[1:])
+    assert len(transposes) == 1 or width > 1.0
 
 
 @pytest.mark.parametrize("form", FORMS)
