@@ -3,9 +3,11 @@
 import argparse
 import json
 import logging
+import os
 import pathlib
 import re
 import sys
+import threading
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from clipedge.export.graph_names import AUTO, FORMS
@@ -25,6 +27,8 @@ BUILDERS = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}  # the packa
 
 # What only makes sense for engines: who gives one of these wants engines or an error.
 ENGINE_FLAGS = ("precision", "builder", "target", "force", "profile", "workspace")
+
+BUILD_THREAD = "clipedge-build"  # the name of the thread that TensorRT builds in
 
 log = logging.getLogger(__name__)
 
@@ -275,7 +279,14 @@ def _where(engine: Dict[str, Any]) -> str:
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run the command; return its exit status."""
-    return run_command(build_parser, _run, argv)
+    status = run_command(build_parser, _run, argv)
+    if any(thread.name == BUILD_THREAD for thread in threading.enumerate()):
+        # Interrupted in a build that cannot be stopped. An orderly end takes away what TensorRT
+        # and ONNX Runtime still use, and they abort; what is ours is closed already.
+        logging.shutdown()
+        sys.stderr.flush()
+        os._exit(status)
+    return status
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import threading
 import time
 from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 
+from clipedge.export.cli import BUILD_THREAD
 from clipedge.jetson import trt_api
 from clipedge.jetson.cuda import GpuFacts, gpu_facts
 from clipedge.jetson.engine_manifest import Machine
@@ -174,7 +175,7 @@ def _build_shown(
             results.append(error)
 
     # A daemon: TensorRT before 10.0 cannot be stopped, and Ctrl-C shall not wait for minutes.
-    thread = threading.Thread(target=work, name="clipedge-build", daemon=True)
+    thread = threading.Thread(target=work, name=BUILD_THREAD, daemon=True)
     start_s = time.monotonic()
     with ProgressLine(title, unit="steps") as progress:
         thread.start()

@@ -8,11 +8,13 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 import pytest
 from stand_ins import NO_GPU, TX2, Fault
 
+from clipedge.export.cli import BUILD_THREAD
 from clipedge.jetson.runners import open_runner
 
 LAUNCH = pathlib.Path(__file__).resolve().parent.parent / "stand_ins" / "launch.py"
@@ -283,6 +285,21 @@ def test_an_interrupt_ends_in_one_line_at_once_and_leaves_nothing(
     after = files_in(tiny.parent)
     left = {name for name in after if name not in before and not name.endswith(".timing.cache")}
     assert left == set()
+
+
+def test_a_build_that_cannot_be_stopped_is_left_at_once(export_engine, monkeypatch):
+    """An orderly end of Python would abort in the libraries that the build still uses."""
+    ended = []
+    monkeypatch.setattr(os, "_exit", ended.append)
+    over = threading.Event()
+    build = threading.Thread(target=over.wait, name=BUILD_THREAD, daemon=True)
+    build.start()
+    assert export_engine("--model", "tiny", "--onnx", "none.onnx").status == 2
+    assert ended == [2]
+    over.set()
+    build.join()
+    assert export_engine("--model", "tiny", "--onnx", "none.onnx").status == 2
+    assert ended == [2]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "kill -9"])
