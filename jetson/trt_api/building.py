@@ -195,10 +195,14 @@ def _keep_fp32(release: Release, network: Any, config: Any, request: BuildReques
     config.set_flag(flag.OBEY_PRECISION_CONSTRAINTS if release.since(8, 2) else flag.STRICT_TYPES)
     for index in range(network.num_layers):
         layer = network.get_layer(index)
-        if any(belongs_to(layer.name, name) for name in request.fp32_layers):
+        if not any(belongs_to(layer.name, name) for name in request.fp32_layers):
+            continue
+        # A layer of integers, such as the shape of a tensor, cannot be told to be of floats.
+        floats = [at for at in range(layer.num_outputs) if layer.get_output(at).dtype == fp32]
+        if floats:
             layer.precision = fp32
-            for output in range(layer.num_outputs):
-                layer.set_output_type(output, fp32)
+        for output in floats:
+            layer.set_output_type(output, fp32)
 
 
 def _attach_timing_cache(release: Release, config: Any, content: bytes) -> Any:
