@@ -80,7 +80,7 @@ class Engine:
         Raises:
             BackendError: this TensorRT has no inspector.
         """
-        if False:
+        if not self._release.since(8, 2):
             raise BackendError(
                 f"{self._release} has no engine inspector; it came with 8.2 (JetPack 4.6.1)."
             )
@@ -177,7 +177,7 @@ class Execution:
             )
         try:
             chosen = self._context.set_optimization_profile_async(profile, stream_handle)
-        except RuntimeError:  # before 8.5 it raises where it fails
+        except RuntimeError:  # some releases raise where it fails
             chosen = False
         self._require(chosen, "cannot choose the batch size")
         self._set_shape()
