@@ -166,8 +166,8 @@ def _rewritten(onnx_bytes: bytes, form: str, spec: ClipSpec, tolerance: float) -
     if not comparison.finite or comparison.relative_error > tolerance:
         raise ParityError(
             f"{spec.file_stem}: its {form} form is wrong, so no file was written: it differs by "
-            f"{comparison.relative_error:.1e} of the largest logit; allowed is {tolerance:.0e}. Please report it with the "
-            "model's name; --graph conv3d does without it."
+            f"{comparison.relative_error:.1e} of the largest logit; allowed is {tolerance:.0e}. "
+            "Please report it with the model's name; --graph conv3d does without it."
         )
     return content
 

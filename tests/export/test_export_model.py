@@ -37,6 +37,7 @@ def test_a_checkpoint_becomes_one_set_of_files_that_belong_together(checkpoint, 
         "shufflenetv2_0.25x_mine.spec.json",
         "shufflenetv2_0.25x_mine.parity.json",
         "shufflenetv2_0.25x_mine_conv2d.onnx",
+        "shufflenetv2_0.25x_mine_tensorcore.onnx",
     ]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(names)
     assert load_spec(result.files[1]).labels == LABELS
