@@ -15,7 +15,7 @@ import numpy as np
 
 from clipedge.export.engine_check import Check, EngineCheck
 from clipedge.export.fp16_gate import refuse_int8, slow_fp16_warning
-from clipedge.export.graph_files import Graph, graphs_to_build
+from clipedge.export.graph_files import Graph, copied_forms, graphs_to_build
 from clipedge.export.graph_names import AUTO
 from clipedge.export.layer_profile import (
     LAYERS_SUFFIX,
@@ -33,7 +33,7 @@ from clipedge.jetson.engine_manifest import (
     sha256_of,
 )
 from clipedge.jetson.errors import BackendError, ClipedgeError, ModelFileError, UsageError
-from clipedge.jetson.files import make_folder, write_set, write_whole
+from clipedge.jetson.files import make_folder, writable_folder, write_set, write_whole
 from clipedge.jetson.gpu_facts import has_tensor_cores, sm_name
 from clipedge.jetson.runners import Runner, open_runner
 from clipedge.jetson.runners.model_file import read_model_spec
@@ -76,7 +76,7 @@ class EngineResult(NamedTuple):
 
 
 class _Candidate(NamedTuple):
-    """A graph form that was built, or the reason why not."""
+    """A graph form that was built and ran, or the reason why not."""
 
     graph: Graph
     compiled: Optional[Compiled]
@@ -155,10 +155,9 @@ class _Builder:
         return EngineResult(path, manifest, cached, profile)
 
     def _built(self, path: pathlib.Path, precision: str) -> Manifest:
+        writable_folder(self._order.folder)
         self._check.prepare()
-        graphs = graphs_to_build(
-            self._order.onnx_path, self._order.graph, any(map(has_tensor_cores, self._bench.gpus))
-        )
+        graphs = graphs_to_build(self._order.onnx_path, self._order.graph, self._tensor_cores)
         candidates = [self._candidate(graph, precision) for graph in graphs]
         chosen = self._chosen(candidates)
         check, compiled = self._checked(chosen, precision)
@@ -201,20 +200,37 @@ class _Builder:
             return None
         empty = Compiled(b"", b"", 0.0)
         wanted = self._manifest(Graph("", b""), empty, precision)
-        return manifest if manifest.key() == wanted.key() else None
+        if manifest.key() != wanted.key() or self._more_to_try(manifest):
+            return None
+        return manifest
+
+    def _more_to_try(self, manifest: Manifest) -> bool:
+        """Tell whether a form was copied here since ``auto`` chose among those there were."""
+        if self._order.graph != AUTO:
+            return False
+        tried = {one["graph_form"] for one in manifest.candidates}
+        copied = copied_forms(self._order.onnx_path, self._tensor_cores)
+        new = [form for form in copied if form not in tried]
+        if new:
+            _log.info("Building again: %s was not here to be tried.", " and ".join(new))
+        return bool(new)
+
+    @property
+    def _tensor_cores(self) -> bool:
+        return any(map(has_tensor_cores, self._bench.gpus))
 
     def _candidate(self, graph: Graph, precision: str) -> _Candidate:
         try:
             compiled = self._compile(graph, precision, ())
+            latency_ms = {}
+            if self._bench.gpu is not None and self._order.graph == AUTO:
+                with self._running(graph, compiled, precision) as runner:
+                    for batch in self._order.batches:
+                        latency_ms[batch] = _latency_ms(runner, batch)
         except UsageError:
             raise
-        except ClipedgeError as error:
+        except ClipedgeError as error:  # it may need more memory to run than another form
             return _Candidate(graph, None, {}, str(error))
-        latency_ms = {}
-        if self._bench.gpu is not None and self._order.graph == AUTO:
-            with self._running(graph, compiled, precision) as runner:
-                for batch in self._order.batches:
-                    latency_ms[batch] = _latency_ms(runner, batch)
         return _Candidate(graph, compiled, latency_ms)
 
     def _compile(self, graph: Graph, precision: str, fp32_layers: Sequence[str]) -> Compiled:

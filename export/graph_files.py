@@ -5,13 +5,14 @@ them all: NAME.onnx is the network as it was trained, NAME_conv2d.onnx is rewrit
 """
 
 import hashlib
+import importlib.util
 import logging
 import pathlib
 from typing import List, NamedTuple
 
 from clipedge.export.graph_forms import form_of, rewrite
 from clipedge.export.graph_names import AUTO, CONV3D, FORMS, SOURCE_KEY, TENSORCORE
-from clipedge.jetson.errors import BackendError, ModelFileError, UsageError
+from clipedge.jetson.errors import BackendError, ClipedgeError, ModelFileError, UsageError
 from clipedge.jetson.onnx_metadata import read_onnx_metadata
 
 _log = logging.getLogger(__name__)
@@ -68,6 +69,27 @@ def graphs_to_build(onnx_path: pathlib.Path, graph: str, tensor_cores: bool = Tr
     return graphs
 
 
+def copied_forms(onnx_path: pathlib.Path, tensor_cores: bool = True) -> List[str]:
+    """Return the forms that ``auto`` takes from files beside, as nothing can be rewritten here."""
+    if importlib.util.find_spec("onnx") is not None:
+        return []
+    trained = onnx_path.read_bytes()
+    return [
+        form
+        for form in FORMS[1:]
+        if (tensor_cores or form != TENSORCORE)
+        and _is_made_from(form_path(onnx_path, form), trained)
+    ]
+
+
+def _is_made_from(beside: pathlib.Path, trained: bytes) -> bool:
+    try:
+        source = read_onnx_metadata(beside).get(SOURCE_KEY)
+    except ClipedgeError:  # it is not there, or damaged
+        return False
+    return source == hashlib.sha256(trained).hexdigest()
+
+
 def _rewritten(onnx_path: pathlib.Path, trained: bytes, form: str) -> Graph:
     """Return a form: rewritten here where the onnx package is, else the file beside."""
     try:
@@ -81,7 +103,7 @@ def _rewritten(onnx_path: pathlib.Path, trained: bytes, form: str) -> Graph:
             f"installed here, and {beside.name} does not lie beside it. export-engine writes it on "
             "a workstation: copy it too."
         )
-    if read_onnx_metadata(beside).get(SOURCE_KEY) != hashlib.sha256(trained).hexdigest():
+    if not _is_made_from(beside, trained):
         raise ModelFileError(
             f"{beside.name} was not made from this {onnx_path.name}; copy both again."
         )

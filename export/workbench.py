@@ -11,7 +11,7 @@ from clipedge.export.cli import BUILD_THREAD
 from clipedge.jetson import trt_api
 from clipedge.jetson.cuda import GpuFacts, gpu_facts
 from clipedge.jetson.engine_manifest import Machine
-from clipedge.jetson.errors import BackendError, UsageError
+from clipedge.jetson.errors import BackendError, ClipedgeError, UsageError
 from clipedge.jetson.files import write_whole
 from clipedge.jetson.progress import ProgressLine
 from clipedge.jetson.runners.tensorrt_runner import machine_here
@@ -42,10 +42,11 @@ class Workbench:
         folder: where the timing cache lies, beside the engines.
         package: one of ``trt_api.PACKAGES``; None: TensorRT, or else TensorRT for RTX.
         targets: compute capabilities of GPUs that are elsewhere; empty: the GPU that is here.
-        workspace_mib: scratch memory an engine may use, MiB; None: TensorRT's default.
+        workspace_mib: scratch memory an engine may use, MiB; None: 1024 on a board, elsewhere
+            TensorRT's default.
 
     Raises:
-        BackendError: no TensorRT is installed, or there is no GPU.
+        BackendError: no TensorRT is installed, there is no GPU, or TensorRT has dropped it.
         UsageError: this TensorRT does not build for other GPUs, or no target was given.
     """
 
@@ -65,6 +66,8 @@ class Workbench:
                 "tensorrt-rtx."
             )
         self.gpu: Optional[GpuFacts] = None if targets else self._gpu_here()
+        if self.gpu is not None:
+            self.trt.refuse_old_gpu(self.gpu.name, self.gpu.compute_capability)
         self._cache_path = folder / self._cache_name()
 
     @property
@@ -110,15 +113,22 @@ class Workbench:
             batches=tuple(batches),
             fp16=fp16,
             fp32_layers=tuple(fp32_layers),
-            workspace_bytes=self.workspace_bytes,
+            workspace_bytes=self._workspace_given,
             timing_cache=self._read_cache(),
             targets=self.targets,
         )
         start_s = time.perf_counter()
         built = _build_shown(self.trt, request, title)
         if built.timing_cache and built.timing_cache != request.timing_cache:
-            write_whole(self._cache_path, built.timing_cache)
+            self._write_cache(built.timing_cache)
         return Compiled(built.plan, onnx, time.perf_counter() - start_s)
+
+    @property
+    def _workspace_given(self) -> Optional[int]:
+        """On a board, where the GPU's memory is also the desktop's and the camera's, not all."""
+        if self.workspace_bytes is None and self.gpu is not None and self.gpu.integrated:
+            return trt_api.BOARD_WORKSPACE_BYTES
+        return self.workspace_bytes
 
     def _gpu_here(self) -> GpuFacts:
         try:
@@ -140,6 +150,13 @@ class Workbench:
             return self._cache_path.read_bytes()
         except OSError:
             return b""
+
+    def _write_cache(self, content: bytes) -> None:
+        try:
+            write_whole(self._cache_path, content)
+        except ClipedgeError as error:
+            # It saves time, no more: what was built for minutes is not given up for it.
+            _log.warning("The next build will take as long as this one: %s", error)
 
 
 def _installed(for_elsewhere: bool) -> str:
@@ -186,9 +203,13 @@ def _build_shown(
         except BaseException:
             state.stopped = True
             raise
-    (result,) = results
+    result = results.pop()
     if isinstance(result, BaseException):
-        raise result
+        try:
+            raise result
+        finally:
+            # Its traceback holds this frame, and builder and network until the next collection.
+            del result
     built: trt_api.BuiltEngine = result
     return built
 

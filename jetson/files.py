@@ -42,6 +42,20 @@ def make_folder(path: PathLike) -> pathlib.Path:
     return folder
 
 
+def writable_folder(path: PathLike) -> pathlib.Path:
+    """Create a folder as ``make_folder`` does; raise ClipedgeError where no file can be made in it.
+
+    For what takes long before it writes: the reason is heard of early.
+    """
+    folder = make_folder(path)
+    try:
+        with tempfile.TemporaryFile(prefix=".clipedge-", dir=str(folder)):
+            pass
+    except OSError as error:
+        raise readable_os_error(error, folder) from None
+    return folder
+
+
 @contextlib.contextmanager
 def whole_file(path: PathLike) -> Iterator[pathlib.Path]:
     """Yield a temporary path beside ``path``; rename it on success, delete it on any exception.

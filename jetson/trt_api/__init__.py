@@ -22,6 +22,7 @@ from typing import List, Optional
 from clipedge.jetson.command_line import nearest
 from clipedge.jetson.errors import BackendError, UsageError
 from clipedge.jetson.trt_api.building import (
+    BOARD_WORKSPACE_BYTES,
     BuildRequest,
     BuiltEngine,
     NetworkLayer,
@@ -36,6 +37,7 @@ from clipedge.jetson.trt_api.release import TENSORRT, TENSORRT_RTX, Era, Release
 PACKAGES = (TENSORRT, TENSORRT_RTX)
 
 __all__ = [
+    "BOARD_WORKSPACE_BYTES",
     "PACKAGES",
     "TENSORRT",
     "TENSORRT_RTX",

@@ -8,8 +8,8 @@ from clipedge.jetson.onnx_metadata import read_onnx_nodes
 from clipedge.jetson.trt_api.native import make_monitor, member_name
 from clipedge.jetson.trt_api.release import TENSORRT_RTX, Era, Release
 
-# What a TX2 can spare beside a camera and a desktop. Before 8.4 TensorRT's own default is too small
-# for the fastest convolutions; later it is all the memory of the GPU.
+# What a TX2 can spare beside a camera and a desktop. TensorRT's own default is all the memory of
+# the GPU, and before 8.4 too little for the fastest convolutions.
 BOARD_WORKSPACE_BYTES = 1 << 30
 
 Progress = Callable[[str, int, int], bool]  # phase, steps done, steps in all; False: stop building
@@ -27,8 +27,8 @@ class BuildRequest(NamedTuple):
             where the types in the ONNX file decide.
         fp32_layers: ONNX nodes to keep in fp32 while ``fp16``: those of this name, and those
             that a rewriting derived from them (``NAME/...``).
-        workspace_bytes: scratch memory an engine may use; None: as much as TensorRT likes, on a
-            board 1 GiB.
+        workspace_bytes: scratch memory an engine may use; None: as much as TensorRT likes, before
+            8.5 1 GiB.
         timing_cache: of an earlier build, or empty.
         targets: compute capabilities to build for; empty: this machine's GPU. RTX only.
     """

@@ -49,6 +49,19 @@ class Release:
         """Whether engines can be built for GPUs that are not here."""
         return self.package == TENSORRT_RTX
 
+    def refuse_old_gpu(self, name: str, capability: Tuple[int, int]) -> None:
+        """Raise BackendError where this TensorRT has dropped the GPU, such as (6, 1).
+
+        TensorRT itself says so in words of its own, some releases only after a while of building.
+        """
+        for first_without, newest_dropped, last_with in _DROPPED:
+            if self.since(*first_without) and capability <= newest_dropped:
+                raise BackendError(
+                    f"{self} does not serve {name} (sm_{capability[0]}{capability[1]}); TensorRT "
+                    f"{last_with} is the last that does. On a workstation, with its own Python if "
+                    f"need be: pip install 'tensorrt<{first_without[0]}.{first_without[1]}'"
+                )
+
     def since(self, *version: int) -> bool:
         """Return whether the API is at least that of TensorRT ``version``; RTX's is of 11."""
         return self.era == Era.TYPED or self.version >= version
@@ -68,6 +81,14 @@ class Release:
         name = "TensorRT for RTX" if self.package == TENSORRT_RTX else "TensorRT"
         return f"{name} {self.version_text}"
 
+
+# (release, the newest of the GPUs it dropped, the last release that serves them), oldest first.
+# Sources: the release notes of 8.6.0 and 10.5.0; TensorRT's issue 3826 for Pascal.
+_DROPPED = (
+    ((8, 6), (5, 3), "8.5"),  # Maxwell
+    ((10, 0), (6, 2), "8.6"),  # Pascal: Titan Xp
+    ((10, 5), (7, 2), "10.4"),  # Volta
+)
 
 # TensorRT keeps the first logger it is given for the whole process (its issue 1475): a second one
 # would hear nothing, and the first must not be collected.

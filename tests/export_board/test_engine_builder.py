@@ -1,15 +1,18 @@
 """export-engine --onnx FILE on a board: what it writes, and when it builds again."""
 
+import gc
 import json
+import weakref
 
 import numpy as np
 import pytest
-from stand_ins import TX2, Fault, Gpu
+from stand_ins import TITAN_XP, TX2, Fault, Gpu
 from stand_ins.plan import read_plan
 
 from clipedge.export.graph_names import FORMS, TENSORCORE
 from clipedge.jetson import trt_api
 from clipedge.jetson.engine_manifest import Manifest, load_manifest, manifest_path, sha256_of
+from clipedge.jetson.errors import BackendError
 from clipedge.jetson.runners import open_runner
 from clipedge.jetson.runners.model_file import read_model_spec
 from clipedge.jetson.version import own_version
@@ -17,6 +20,7 @@ from clipedge.jetson.version import own_version
 CONV3D = ("--graph", "conv3d")
 FP32 = ("--precision", "fp32")
 FP16 = ("--precision", "fp16")
+ORIN = Gpu("Orin", (8, 7), 8 * 1024**3, True, (12, 6))
 LAYERS = 5  # of the tiny model's engine: its Relu is fused into its convolution
 
 
@@ -343,6 +347,18 @@ def test_fp16_on_a_titan_xp_warns_with_the_reason(tiny, export_engine, another_b
     assert "fp16" not in fp32_alone.err
 
 
+@pytest.mark.parametrize("release", ["10.16", "11.1"])
+def test_a_tensorrt_that_dropped_the_gpu_names_the_one_that_serves_it(
+    tiny, export_engine, another_board, release
+):
+    with another_board(release, TITAN_XP) as here:
+        done = export_engine("--onnx", tiny)
+        assert here.tensorrt.builds == 0
+    assert done.status == 1
+    assert "does not serve NVIDIA TITAN Xp (sm_61); TensorRT 8.6 is the last that does" in done.err
+    assert "pip install 'tensorrt<10.0'" in done.err
+
+
 def test_fp16_on_a_tx2_warns_of_nothing(tx2, tiny, export_engine):
     assert "slower" not in export_engine("--onnx", tiny, *CONV3D).err
 
@@ -438,3 +454,59 @@ def test_where_no_form_can_be_built_the_reason_is_the_error(tx2, tiny, export_en
     assert "node 'gemm' (Gemm)" in line
     assert line.count("refuses the ONNX file") == 1
     assert not list(tiny.parent.glob("*.engine*"))
+
+
+def test_a_form_that_cannot_run_is_left_out_with_the_reason(tx2, tiny, export_engine, monkeypatch):
+    """A form may be built and still need more memory than is left."""
+
+    def latency_ms(runner, batch):
+        if runner.describe()["graph"] == "conv3d":
+            raise BackendError("no memory for a batch of 8")
+        return 1.0
+
+    monkeypatch.setattr("clipedge.export.engine_builder._latency_ms", latency_ms)
+    done = export_engine("--onnx", tiny, *FP32)
+    assert done.status == 0, done.err
+    manifest = load_manifest(tiny.with_name("tiny_fp32.engine"))
+    assert manifest.graph_form == "conv2d"
+    tried = {one["graph_form"]: one for one in manifest.candidates}
+    assert tried["conv3d"]["error"] == "no memory for a batch of 8"
+
+
+# --- Memory ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("release", "gpu", "fits"),
+    [("8.2.1", TX2, False), ("10.16", ORIN, False), ("10.16", None, True)],
+)
+def test_a_board_leaves_memory_to_others_unless_it_is_told(
+    tiny, export_engine, another_board, release, gpu, fits
+):
+    build = ("--onnx", tiny, *FP32, *CONV3D)
+    with another_board(release, gpu) as here:
+        here.tensorrt.workspace_needed_bytes = (1 << 30) + 1
+        assert export_engine(*build).status == (0 if fits else 1)
+        assert export_engine(*build, "--workspace", "2048").status == 0
+
+
+def test_a_failed_build_is_not_kept_in_memory(tx2, tiny, export_engine, monkeypatch):
+    """Builder and network hold the weights, on a board where nothing is to spare."""
+    networks, alive = [], []
+
+    class Network:
+        pass
+
+    def build(self, request, progress=None):
+        alive.append(sum(one() is not None for one in networks))
+        network = Network()
+        networks.append(weakref.ref(network))
+        raise BackendError("no tactic")
+
+    monkeypatch.setattr(trt_api.TensorRT, "build", build)
+    gc.disable()
+    try:
+        assert export_engine("--onnx", tiny, *FP32).status == 1
+    finally:
+        gc.enable()
+    assert alive == [0, 0]

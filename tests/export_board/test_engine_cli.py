@@ -201,6 +201,21 @@ def test_a_place_that_cannot_be_written_is_heard_of_before_the_build(
     assert tx2.tensorrt.builds == 0
 
 
+def test_a_folder_that_takes_no_files_is_heard_of_before_the_build(tx2, tiny, export_engine):
+    done = export_engine("--onnx", tiny, *FP32, "--output", "/sys")
+    assert done.status == 1
+    assert "/sys" in error_of(done)
+    assert tx2.tensorrt.builds == 0
+
+
+def test_a_timing_cache_that_cannot_be_written_costs_no_engine(tx2, tiny, export_engine):
+    (tiny.parent / "tensorrt_8.2.1.8_sm_62.timing.cache").mkdir()
+    done = export_engine("--onnx", tiny, *FP32, *CONV3D)
+    assert done.status == 0, done.err
+    assert "timing.cache: it is a folder" in done.err
+    open_runner(tiny.with_name("tiny_fp32.engine")).close()
+
+
 def test_engines_go_to_the_folder_asked_for(tx2, tiny, export_engine, tmp_path):
     assert export_engine("--onnx", tiny, *FP32, "--output", tmp_path / "new" / "deep").status == 0
     names = {path.name for path in (tmp_path / "new" / "deep").iterdir()}

@@ -104,5 +104,22 @@ def test_a_board_without_the_onnx_package_builds_what_was_copied_to_it(
         open_runner(path).close()
 
 
+def test_a_form_that_is_copied_later_is_tried_too(tx2, tiny, without, export_engine):
+    """The warning that it is not there says to copy it, and the same command again shall use it."""
+    write_beside(tiny, "conv2d")
+    copied = form_path(tiny, "conv2d")
+    content = copied.read_bytes()
+    copied.unlink()
+    without("onnx")
+    build = ("--onnx", tiny, "--precision", "fp32", "--batch", "2")
+    assert export_engine(*build).status == 0
+    assert forms_tried(tiny.with_name("tiny_fp32.engine")) == ["conv3d"]
+    copied.write_bytes(content)
+    done = export_engine(*build)
+    assert "conv2d was not here to be tried" in done.err
+    assert forms_tried(tiny.with_name("tiny_fp32.engine")) == ["conv3d", "conv2d"]
+    assert "up to date" in export_engine(*build).err
+
+
 def forms_tried(path):
     return [one["graph_form"] for one in load_manifest(path).candidates]
