@@ -73,6 +73,7 @@ def test_where_the_engine_cannot_run_its_layers_are_listed(profile, another_boar
     assert "not measured: the engine cannot run here" in content["source"]
     names = {row["name"] for row in content["layers"]}
     assert {"conv", "relu", "gemm"} <= names  # before fusion
+    assert "CONSTANT" not in {row["kind"] for row in content["layers"]}  # weights take no time
     assert {row["time_ms"] for row in content["layers"]} == {None}
     assert sum(row["share"] for row in content["layers"]) == pytest.approx(1.0)
     assert "conv" in done.out
