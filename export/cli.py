@@ -6,6 +6,7 @@ import logging
 import os
 import pathlib
 import re
+import shlex
 import sys
 import threading
 from typing import Any, Dict, List, Optional, Sequence, Tuple
@@ -186,7 +187,7 @@ def _build_engines(
         bench = Workbench(
             folder,
             package=BUILDERS.get(arguments.builder),
-            targets=arguments.target or (),
+            targets=_unique(arguments.target or ()),
             workspace_mib=arguments.workspace,
         )
     except ClipedgeError as problem:
@@ -262,8 +263,8 @@ def _text(result: Dict[str, Any], onnx_path: pathlib.Path) -> str:
             lines += engine["profile"]["text"]
     runnable = [engine["file"] for engine in result["engines"] if not engine["targets"]]
     if not result["engines"] and not result["failures"]:
-        lines.append(f"on the board: export-engine --onnx {onnx_path.name}")
-    lines.append(f"next: jetson-bench {(runnable or [onnx_path])[-1]}")
+        lines.append(f"on the board: export-engine --onnx {shlex.quote(onnx_path.name)}")
+    lines.append(f"next: jetson-bench {shlex.quote(str((runnable or [onnx_path])[-1]))}")
     return "\n".join(lines) + "\n"
 
 

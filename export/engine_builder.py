@@ -5,6 +5,7 @@ be timed the smallest), compare its answers with fp32, write engine and manifest
 """
 
 import logging
+import os
 import pathlib
 import statistics
 import tempfile
@@ -283,6 +284,8 @@ class _Builder:
 
     def _running(self, graph: Graph, compiled: Compiled, precision: str) -> "_TemporaryRunner":
         manifest = self._manifest(graph, compiled, precision)
+        # Seen from the temporary folder, its path could lead to another file.
+        manifest = manifest._replace(onnx_file=self._order.onnx_path.name)
         return _TemporaryRunner(compiled.plan, manifest)
 
     def _manifest(self, graph: Graph, compiled: Compiled, precision: str) -> Manifest:
@@ -290,7 +293,7 @@ class _Builder:
             spec=self._spec,
             machine=self._bench.machine,
             targets=tuple(sm_name(one) for one in self._bench.targets),
-            onnx_file=self._order.onnx_path.name,
+            onnx_file=os.path.relpath(str(self._order.onnx_path), str(self._order.folder)),
             onnx_sha256=self._sha256,
             graph=self._order.graph,
             graph_form=graph.form,

@@ -40,7 +40,7 @@ class Manifest(NamedTuple):
     spec: ClipSpec
     machine: Machine
     targets: Tuple[str, ...]  # such as ("sm_86",); empty: the machine's own GPU
-    onnx_file: str  # the name of the file it was built from, which lies beside it
+    onnx_file: str  # the file it was built from, seen from the engine's folder: mostly its name
     onnx_sha256: str
     graph: str  # as asked for: a form, or auto
     graph_form: str  # as built
@@ -88,6 +88,8 @@ class Manifest(NamedTuple):
             "--batch {}".format(" ".join(str(batch) for batch in self.batches)),
             f"--graph {self.graph}",
         ]
+        if len(pathlib.PurePath(self.onnx_file).parts) > 1:
+            parts.append("--output .")
         if self.workspace_bytes is not None:
             parts.append(f"--workspace {self.workspace_bytes >> 20}")
         if self.machine.tensorrt.startswith("tensorrt_rtx "):
@@ -178,9 +180,9 @@ def check_machine(engine_path: PathLike, manifest: Manifest, here: Machine) -> N
         problems.append(
             f"was built for {for_gpus}; this machine has {here.gpu} ({here.compute_capability})"
         )
-    onnx = pathlib.Path(engine_path).with_name(manifest.onnx_file)
+    onnx = pathlib.Path(engine_path).parent / manifest.onnx_file
     if onnx.is_file() and sha256_of(onnx) != manifest.onnx_sha256:
-        problems.append(f"was built from another {onnx.name} than the one beside it")
+        problems.append(f"was built from another {onnx.name} than the one that is here")
     if problems:
         raise EngineMismatchError(
             "{} {}. Rebuild: {}".format(name, "; it ".join(problems), manifest.rebuild_command)

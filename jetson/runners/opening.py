@@ -5,6 +5,7 @@ import importlib
 import importlib.util
 import logging
 import pathlib
+import shlex
 import statistics
 import sys
 import time
@@ -93,7 +94,7 @@ def open_runner(
     if backend == TENSORRT:
         raise UsageError(
             f"{path} is an ONNX file; tensorrt runs engines. Build one on the machine that will "
-            f"run it: export-engine --onnx {path}"
+            f"run it: export-engine --onnx {shlex.quote(str(path))}"
         )
     count = physical_cores() if threads is None else threads
     names = _candidates(backend, precision)

@@ -4,6 +4,7 @@ import collections
 import json
 import os
 import pathlib
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from stand_ins import NO_GPU, TX2, Fault
 
 from clipedge.export.cli import BUILD_THREAD
+from clipedge.jetson.errors import UsageError
 from clipedge.jetson.runners import open_runner
 
 LAUNCH = pathlib.Path(__file__).resolve().parent.parent / "stand_ins" / "launch.py"
@@ -168,9 +170,10 @@ def test_a_full_disk_leaves_the_older_engine_whole(
 ):
     build = ("--onnx", tiny, *FP32, *CONV3D, "--output", small_disk)
     assert export_engine(*build).status == 0
-    before = files_in(small_disk)
+    before, of_before = files_in(small_disk), tiny.read_bytes()
     make_large()
     assert export_engine(*build).status == 1
+    tiny.write_bytes(of_before)
     after = files_in(small_disk)
     assert [after[name] for name in ENGINE_FILES] == [before[name] for name in ENGINE_FILES]
     open_runner(small_disk / "tiny_fp32.engine").close()
@@ -375,6 +378,17 @@ def test_the_summary_names_file_machine_size_and_next_command(tx2, tiny, export_
     assert "fp32, conv3d, batch 1 and 8, " in out
     assert "NVIDIA Tegra X2 (sm_62), tensorrt 8.2.1.8" in out
     assert out.endswith("next: jetson-bench {}\n".format(tiny.with_name("tiny_fp32.engine")))
+
+
+def test_a_command_to_copy_quotes_a_name_with_a_blank(tx2, tiny, export_engine):
+    onnx = tiny.with_name("my model.onnx")
+    tiny.rename(onnx)
+    out = export_engine("--onnx", onnx, *FP32, *CONV3D).out
+    command = shlex.split(out.splitlines()[-1])
+    assert command == ["next:", "jetson-bench", str(onnx.with_name("my model_fp32.engine"))]
+    with pytest.raises(UsageError) as caught:
+        open_runner(onnx, backend="tensorrt")
+    assert shlex.split(str(caught.value).split("run it: ")[1])[-1] == str(onnx)
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,11 @@ CASES = [
     (change, ModelFileError, "is damaged: its content is not what its manifest says"),
     (forget_manifest, ModelFileError, "has no manifest: tiny_fp32.engine.json must lie beside it"),
     (spoil_manifest, ModelFileError, "tiny_fp32.engine.json is damaged"),
-    (change_onnx, EngineMismatchError, "was built from another tiny.onnx than the one beside it"),
+    (
+        change_onnx,
+        EngineMismatchError,
+        "was built from another tiny.onnx than the one that is here",
+    ),
 ]
 
 
@@ -169,10 +173,26 @@ def test_the_rebuild_command_repeats_all_that_was_asked_for(
         assert here.tensorrt.builds == 1
 
 
+def test_the_rebuild_command_finds_an_onnx_file_in_another_folder(
+    tx2, tiny, export_engine, follow, tmp_path, another_board
+):
+    folder = tmp_path / "my engines"
+    done = export_engine("--onnx", tiny, "--precision", "fp32", *CONV3D, "--output", folder)
+    assert done.status == 0, done.err
+    manifest = load_manifest(folder / "tiny_fp32.engine")
+    assert follow(manifest.rebuild_command, folder).status == 0
+    assert tx2.tensorrt.builds == 1
+    tiny.write_bytes(tiny.read_bytes() + UNKNOWN_FIELD)
+    with pytest.raises(EngineMismatchError, match=r"another tiny.onnx") as caught:
+        open_runner(folder / "tiny_fp32.engine")
+    assert follow(str(caught.value), folder).status == 0
+    open_runner(folder / "tiny_fp32.engine").close()
+
+
 def test_the_rebuild_command_names_builder_and_targets(tiny, export_engine, follow, another_board):
     flags = ("--precision", "fp32", "--graph", "conv3d", "--builder", "tensorrt-rtx")
     with another_board("rtx", TX2) as here:
-        done = export_engine("--onnx", tiny, *flags, "--target", "sm_86", "sm_89")
+        done = export_engine("--onnx", tiny, *flags, "--target", "sm_86", "sm_89", "8.6")
         assert done.status == 0, done.err
         manifest = load_manifest(tiny.with_name("tiny_fp32_sm_86_sm_89.engine"))
         assert manifest.targets == ("sm_86", "sm_89")
