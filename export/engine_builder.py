@@ -265,12 +265,13 @@ class _Builder:
 
     def _checked(self, chosen: _Candidate, precision: str) -> Tuple[Check, Compiled]:
         """Compare with fp32, holding layers back where fp16 needs it; return what passed."""
-        compiled = {(): chosen.compiled}  # type: Dict[Tuple[str, ...], Optional[Compiled]]
+        last = chosen.compiled  # and no earlier one: a board has no memory for all
 
         def logits(fp32_layers: Tuple[str, ...]) -> np.ndarray:
-            if fp32_layers not in compiled:
-                compiled[fp32_layers] = self._compile(chosen.graph, precision, fp32_layers)
-            one = compiled[fp32_layers]
+            nonlocal last
+            if fp32_layers:
+                last = self._compile(chosen.graph, precision, fp32_layers)
+            one = last
             assert one is not None
             if self._bench.gpu is None:
                 return self._check.logits_of_onnx(one.onnx, precision)
@@ -278,9 +279,8 @@ class _Builder:
                 return self._check.logits_of(runner)
 
         check = self._check.run(logits, precision, on_gpu=self._bench.gpu is not None)
-        passed = compiled[check.fp32_layers]
-        assert passed is not None
-        return check, passed
+        assert last is not None
+        return check, last
 
     def _running(self, graph: Graph, compiled: Compiled, precision: str) -> "_TemporaryRunner":
         manifest = self._manifest(graph, compiled, precision)

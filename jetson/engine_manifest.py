@@ -69,7 +69,7 @@ class Manifest(NamedTuple):
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
 
     def key(self) -> Tuple[Any, ...]:
-        """Return all that decides what is built: two builds of one key give the same engine."""
+        """Return all that decides what is built: with another key, it is worth building again."""
         return (
             self.onnx_sha256,
             self.graph,
@@ -77,6 +77,7 @@ class Manifest(NamedTuple):
             self.batches,
             self.targets,
             self.workspace_bytes,
+            self.clipedge,  # another one may rewrite the graph, or make it fp16, in another way
             self.machine._replace(cuda=None, gpu=_card(self.machine.gpu)),
         )
 

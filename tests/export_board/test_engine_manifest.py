@@ -158,6 +158,15 @@ def test_an_engine_that_is_not_there_is_a_wrong_call(tx2, tmp_path):
         open_runner(tmp_path / "none.engine")
 
 
+def test_an_engine_of_another_clipedge_runs_and_is_built_again(tx2, engine, follow, monkeypatch):
+    """Its graph forms and its fp16 may be other ones."""
+    monkeypatch.setattr("clipedge.export.engine_builder.own_version", lambda: "99.0")
+    open_runner(engine).close()
+    assert follow(load_manifest(engine).rebuild_command, engine.parent).status == 0
+    assert tx2.tensorrt.builds == 2
+    assert load_manifest(engine).clipedge == "99.0"
+
+
 def test_the_rebuild_command_repeats_all_that_was_asked_for(
     tx2, tiny, export_engine, follow, another_board
 ):
