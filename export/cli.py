@@ -264,8 +264,9 @@ def _text(result: Dict[str, Any], onnx_path: pathlib.Path) -> str:
     runnable = [engine["file"] for engine in result["engines"] if not engine["targets"]]
     if not result["engines"] and not result["failures"]:
         lines.append(f"on the board: export-engine --onnx {shlex.quote(onnx_path.name)}")
-    lines.append(f"next: jetson-bench {shlex.quote(str((runnable or [onnx_path])[-1]))}")
-    return "\n".join(lines) + "\n"
+    if not result["failures"]:
+        lines.append(f"next: jetson-bench {shlex.quote(str((runnable or [onnx_path])[-1]))}")
+    return "".join(line + "\n" for line in lines)
 
 
 def _sizes(shape: Sequence[int]) -> str:
