@@ -26,7 +26,7 @@ from clipedge.export.parity import (
     onnxruntime_infer,
 )
 from clipedge.jetson.errors import ClipedgeError, UsageError
-from clipedge.jetson.files import PathLike, make_folder, write_set
+from clipedge.jetson.files import PathLike, writable_folder, write_set
 from clipedge.jetson.spec import RANDOM_WEIGHTS, SPEC_SUFFIX, ClipSpec
 
 log = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ def export_model(
             "Give --checkpoint FILE for trained weights.",
             source.spec.architecture,
         )
-    folder = make_folder(output)  # before the long work: an unwritable place is heard of early
+    folder = writable_folder(output)  # before the long work: the reason is heard of early
     return _export(source, batches, opset, folder, _forms(graph))
 
 

@@ -75,6 +75,12 @@ def test_a_wrong_opset_is_refused_before_any_work(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_folder_that_takes_no_files_is_heard_of_before_the_work(checkpoint, monkeypatch):
+    monkeypatch.setattr(module, "build_onnx", lambda *_: pytest.fail("exported all the same"))
+    with pytest.raises(ClipedgeError, match="^/sys: "):
+        export_model(checkpoint=str(checkpoint), output="/sys")
+
+
 def test_an_unknown_model_names_the_nearest(tmp_path):
     with pytest.raises(ClipedgeError, match="shufflenetv1"):
         export_model(model="shuflenetv1", output=tmp_path)
