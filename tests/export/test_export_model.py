@@ -77,7 +77,7 @@ def test_a_wrong_opset_is_refused_before_any_work(tmp_path):
 
 def test_a_folder_that_takes_no_files_is_heard_of_before_the_work(checkpoint, monkeypatch):
     monkeypatch.setattr(module, "build_onnx", lambda *_: pytest.fail("exported all the same"))
-    with pytest.raises(ClipedgeError, match="^/sys: "):
+    with pytest.raises(ClipedgeError, match=r"^/sys: "):
         export_model(checkpoint=str(checkpoint), output="/sys")
 
 
