@@ -15,7 +15,7 @@ from clipedge.jetson.engine_manifest import (
     load_manifest,
     read_engine,
 )
-from clipedge.jetson.errors import ModelFileError, UsageError
+from clipedge.jetson.errors import BackendError, ModelFileError, UsageError
 from clipedge.jetson.files import PathLike
 from clipedge.jetson.gpu_facts import sm_name
 from clipedge.jetson.runners.base import Runner, TimingMs
@@ -192,19 +192,29 @@ class TensorrtRunner(Runner):
             raise
 
     def _equipped(self, execution: Execution, clips: np.ndarray) -> "_Lane":
-        """Return a lane with the memory that is faster; the first one measures which that is."""
+        """Return a lane with the memory that is faster; the first one measures which that is.
+
+        Where there is no room for one of each, it is the one that there is room for.
+        """
         assert self._session is not None
         if self._memory is not None:
             return self._make_lane(execution, len(clips), self._memory)
         lanes: Dict[str, _Lane] = {}
+        refusals: List[BackendError] = []
         try:
             for kind in (PINNED, MAPPED):
-                lanes[kind] = self._make_lane(execution, len(clips), kind)
-            trial_ms = _time_in_turns(lanes, clips)
-            memory = min(trial_ms, key=trial_ms.__getitem__)
+                try:
+                    lanes[kind] = self._make_lane(execution, len(clips), kind)
+                except BackendError as error:
+                    refusals.append(error)
+            if not lanes:
+                raise refusals[0]
+            trial_ms = {} if refusals else _time_in_turns(lanes, clips)
+            memory = min(trial_ms or lanes, key=lambda kind: trial_ms.get(kind, 0.0))
             chosen = lanes.pop(memory)
             chosen.bind()
         finally:
+            refusals.clear()  # their tracebacks hold this frame
             self._session.drain()
             for lane in lanes.values():
                 lane.free()

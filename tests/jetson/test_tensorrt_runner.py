@@ -153,6 +153,18 @@ class TestMemory:
             runner.infer(clips[:1])
             assert len(live(here, "host memory")) == 4
 
+    @pytest.mark.parametrize(("room", "kind"), [(2.5, PINNED), (1.5, MAPPED)])
+    def test_where_one_kind_alone_has_room_that_one_is_used(
+        self, engine, clips, expected, room, kind
+    ):
+        with board("8.2.1", TX2) as here, open_runner(engine()) as runner:
+            left_bytes = here.machine.used_bytes() + int(room * clips.nbytes)
+            here.machine.gpu = TX2._replace(memory_bytes=left_bytes)
+            for _ in range(2):
+                np.testing.assert_allclose(runner.infer(clips), expected, atol=1e-4)
+            assert runner.describe()["memory"] == kind
+            assert runner.describe()["memory_trial_ms"] == {}
+
     def test_the_trial_really_runs_both(self, engine, clips, expected, monkeypatch):
         used = []
         run = tensorrt_runner._Lane.run
