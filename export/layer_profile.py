@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
@@ -16,6 +17,11 @@ RUNS = 20  # timed, after as many that warm up
 SHOWN = 15  # rows of the table; the file has them all
 
 _ELEMENT_BYTES = {"FLOAT": 4, "HALF": 2, "INT32": 4, "INT64": 8, "BOOL": 1, "INT8": 1}
+# Each optimization profile has layers of its own; those of the first have no such ending.
+_OF_PROFILE = re.compile(r" \[profile \d+\]$")
+# What separates the names of fused layers, from 8.6 on.
+_SEPARATORS = re.compile("[\x1e\x1f]")
+
 _INSPECTOR_PRECISIONS = (("FP16", "HALF"), ("FP32", "FLOAT"), ("Int32", "INT32"), ("INT8", "INT8"))
 
 
@@ -98,8 +104,15 @@ def profile_of_engine(runner: Any, batch: int) -> LayerProfile:
     total_ms = sum(times_ms.values()) or 1.0
     rows = []
     for name, time_ms in times_ms.items():
-        known = described.get(name, LayerRow(name, "", "", None, None, None))
-        rows.append(known._replace(time_ms=round(time_ms, 4), share=time_ms / total_ms))
+        nothing = LayerRow(name, "", "", None, None, None)
+        known = described.get(name) or described.get(_OF_PROFILE.sub("", name)) or nothing
+        rows.append(
+            known._replace(
+                name=_SEPARATORS.sub(" + ", _OF_PROFILE.sub("", name)),
+                time_ms=round(time_ms, 4),
+                share=time_ms / total_ms,
+            )
+        )
     source = f"measured, median of {RUNS} runs"
     return LayerProfile(source, batch, sorted(rows, key=lambda row: -(row.share or 0.0)))
 
@@ -120,7 +133,7 @@ def profile_of_network(layers: Sequence[NetworkLayer]) -> LayerProfile:
 def _inspected(text: str) -> List[LayerRow]:
     """Read the inspector's JSON; releases differ in what they put there."""
     try:
-        layers = json.loads(text).get("Layers", [])
+        layers = json.loads(text, strict=False).get("Layers", [])
     except (ValueError, AttributeError):
         return []
     rows = []
@@ -142,7 +155,7 @@ def _inspector_precision(text: str) -> str:
     for written, name in _INSPECTOR_PRECISIONS:
         if written.lower() in text.lower() or name.lower() in text.lower():
             return name
-    return text
+    return "" if text.startswith("N/A") else text  # "N/A due to dynamic shapes"
 
 
 def _output_bytes(shape: Tuple[int, ...], precision: str) -> int:

@@ -98,9 +98,11 @@ class TensorrtRunner(Runner):
             runs: how often to run them; as many runs before warm up.
         """
         times_ms: Dict[str, List[float]] = {}
+        of_this_run: Dict[str, float] = {}
 
         def note(name: str, time_ms: float) -> None:
-            times_ms.setdefault(name, []).append(time_ms)
+            # Several layers may have one name.
+            of_this_run[name] = of_this_run.get(name, 0.0) + time_ms
 
         checked = self._checked(clips)
         with self._lock, self._context():
@@ -112,7 +114,10 @@ class TensorrtRunner(Runner):
                     lane.run(checked)
                 lane.execution.profile_with(note)
                 for _ in range(runs):
+                    of_this_run.clear()
                     lane.run(checked)
+                    for name, time_ms in of_this_run.items():
+                        times_ms.setdefault(name, []).append(time_ms)
             finally:
                 self._drop_lane(len(checked))
         return {name: statistics.median(values) for name, values in times_ms.items()}

@@ -6,7 +6,9 @@ import pytest
 from stand_ins import NO_GPU
 from stand_ins.trt_execution import LAYER_MS
 
+from clipedge.export.layer_profile import profile_of_engine
 from clipedge.jetson.runners import open_runner
+from clipedge.jetson.spec import ClipSpec
 
 CONV3D = ("--graph", "conv3d", "--batch", "1", "8")
 LAYERS = ["sub", "conv + relu", "globalaveragepool", "flatten", "gemm"]
@@ -56,6 +58,52 @@ def test_precision_kind_and_bytes_come_from_the_inspector(tx2, profile, precisio
     assert by_name["conv + relu"]["kind"] == "Convolution"
     assert {row["precision"] for row in content["layers"]} == {kind}
     assert {row["bytes"] for row in content["layers"]} == {8 * size}
+
+
+class SomeRunner:
+    """Tells of layers as TensorRT does; `inspected` are names, of which each has a precision."""
+
+    def __init__(self, times_ms, inspected):
+        self.times_ms = times_ms
+        self.inspected = inspected
+        self.spec = ClipSpec("tiny", ("a", "b"), frames=1, size=8)
+
+    def layer_times_ms(self, clips, runs):
+        return self.times_ms
+
+    def layer_information(self):
+        layers = [
+            {"Name": name, "Outputs": [{"Format/Datatype": precision}]}
+            for name, precision in self.inspected.items()
+        ]
+        return json.dumps({"Layers": layers}).replace("\\u001e", "\x1e")
+
+
+@pytest.mark.parametrize("timed", ["conv", "conv [profile 1]"])
+def test_layers_are_found_in_the_profile_of_their_batch_size(timed):
+    runner = SomeRunner({timed: 1.0}, {"conv": "FP32", "conv [profile 1]": "FP16"})
+    (row,) = profile_of_engine(runner, 8).layers
+    assert row.name == "conv"
+    assert row.precision == ("FLOAT" if timed == "conv" else "HALF")
+
+
+def test_control_characters_between_fused_layers_are_not_shown():
+    runner = SomeRunner({"conv\x1erelu": 1.0}, {"conv\x1erelu": "FP16"})
+    (row,) = profile_of_engine(runner, 1).layers
+    assert (row.name, row.precision) == ("conv + relu", "HALF")
+
+
+def test_a_precision_that_tensorrt_does_not_tell_is_left_empty():
+    runner = SomeRunner({"conv": 1.0}, {"conv": "N/A due to dynamic shapes"})
+    (row,) = profile_of_engine(runner, 1).layers
+    assert row.precision == ""
+
+
+def test_layers_of_one_name_add_up(tx2, profile, monkeypatch):
+    execution = tx2.tensorrt.classes["IExecutionContext"]
+    monkeypatch.setattr(execution, "_layer_times", lambda self: [("conv", 1.0), ("conv", 3.0)])
+    _, content = profile()
+    assert [(row["name"], row["time_ms"]) for row in content["layers"]] == [("conv", 4.0)]
 
 
 def test_without_an_inspector_there_are_times_all_the_same(profile, another_board):
