@@ -180,7 +180,7 @@ board-run: $(BOARD_READY)
 		|| { tail -n 20 build/wheel.log; exit 1; }
 	$(BOARD_BIN)/python -m pip install --quiet --no-deps --force-reinstall build/dist/*.whl
 	$(BOARD_BIN)/python -m pip check
-	$(BIN)/export-engine --model shufflenetv1 --width 0.5 --no-engine --output build/board
+	$(BIN)/export-engine --model shufflenetv1 --width 0.5 --no-engine --graph conv3d --output build/board
 	CLIPEDGE_TEST_ONNX="$$(ls "$$PWD"/build/board/*.onnx)" $(ONE_THREAD) \
 		env -u PYTHONPATH $(BOARD_BIN)/pytest $(BOARD_TESTS) -p no:cacheprovider
 
