@@ -199,7 +199,7 @@ def _build_engines(
         onnx_path=onnx_path,
         folder=folder,
         precisions=_unique(arguments.precision or PRECISIONS),
-        batches=_unique(arguments.batch),
+        batches=tuple(sorted(set(arguments.batch))),
         graph=arguments.graph,
         force=arguments.force,
         profile=arguments.profile,

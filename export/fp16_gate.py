@@ -10,7 +10,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tu
 import numpy as np
 
 from clipedge.export.parity import compare
-from clipedge.jetson.errors import ClipedgeError, ModelFileError, UsageError
+from clipedge.jetson.errors import BackendError, ClipedgeError, ModelFileError, UsageError
 from clipedge.jetson.gpu_facts import ComputeCapability, has_fast_fp16, has_int8, sm_name
 from clipedge.jetson.spec import METADATA_KEY, RANDOM_WEIGHTS
 
@@ -186,7 +186,15 @@ def run_gate(
     rounds: List[GateRound] = []
     for count in _counts(len(order)):
         layers = tuple(name for group in order[:count] for name in group)
-        rounds.append(_try(reference, candidate(layers), layers, limits))
+        try:
+            logits = candidate(layers)
+        except BackendError as error:
+            if not layers:
+                raise
+            # TensorRT need not have a kernel in fp32 for every layer that is put back.
+            progress(f"fp16 with {len(layers)} layers in fp32 cannot be built: {error}")
+            continue
+        rounds.append(_try(reference, logits, layers, limits))
         if rounds[-1].passed:
             break
         progress(f"fp16 with {len(layers)} layers in fp32 is not good enough: {rounds[-1]}")

@@ -30,8 +30,10 @@ _Resource = TypeVar("_Resource", "Buffer", "Event")
 _OTHERWISE = "Without an NVIDIA GPU, open the ONNX file instead of the engine."
 # pycuda is compiled where it is installed. TensorRT 8.2 asks for a release before 2021.1, which
 # imports six without asking for it.
-_INSTALL = "PATH=/usr/local/cuda/bin:$PATH CPATH=/usr/local/cuda/include pip install {}".format(
-    "'pycuda<2021.1' six" if sys.version_info < (3, 7) else "pycuda"
+_INSTALL = (
+    "PATH=/usr/local/cuda/bin:$PATH CPATH=/usr/local/cuda/include python3 -m pip install {}".format(
+        "'pycuda<2021.1' six" if sys.version_info < (3, 7) else "pycuda"
+    )
 )
 
 

@@ -172,6 +172,9 @@ class TensorrtRunner(Runner):
                         self._engine.close()
                     self._engine = None
             finally:
+                # Also where CUDA failed: what is left must not outlive its context.
+                self._lanes.clear()
+                self._engine = None
                 session.close()
 
     def _advice_on_batch(self, count: int) -> str:

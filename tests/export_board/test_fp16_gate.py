@@ -16,7 +16,7 @@ from clipedge.export.fp16_gate import (
     run_gate,
     slow_fp16_warning,
 )
-from clipedge.jetson.errors import ClipedgeError, ModelFileError, UsageError
+from clipedge.jetson.errors import BackendError, ClipedgeError, ModelFileError, UsageError
 from clipedge.jetson.spec import METADATA_KEY, ClipSpec
 
 REFERENCE = np.array([[4.0, 1.0, -3.0], [-1.0, 5.0, 0.0], [0.0, -2.0, 3.0]], np.float32)
@@ -72,6 +72,25 @@ def test_past_half_the_command_fails_and_names_the_layers():
 def test_one_layer_alone_can_be_put_back():
     report = run_gate(REFERENCE, Engines("a"), [("a",)])
     assert report.fp32_layers == ("a",)
+
+
+def test_an_engine_that_cannot_be_built_is_a_try_that_failed():
+    """TensorRT need not have a kernel in fp32 for every layer."""
+    engines = Engines("c")
+
+    def one_refused(fp32_layers):
+        if fp32_layers == ORDER[0]:
+            raise BackendError("no implementation for a")
+        return engines(fp32_layers)
+
+    report = run_gate(REFERENCE, one_refused, ORDER)
+    assert report.fp32_layers == ORDER[0] + ORDER[1]
+
+    def always_refused(fp32_layers):
+        raise BackendError("out of memory")
+
+    with pytest.raises(BackendError, match="out of memory"):
+        run_gate(REFERENCE, always_refused, ORDER)
 
 
 def test_a_file_without_an_order_says_so():
