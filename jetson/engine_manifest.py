@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import pathlib
 import shlex
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
@@ -81,22 +82,29 @@ class Manifest(NamedTuple):
             self.machine._replace(cuda=None, gpu=_card(self.machine.gpu)),
         )
 
-    @property
-    def rebuild_command(self) -> str:
-        """The command that builds this engine again, in its folder."""
+    def rebuild_command(self, engine_path: PathLike, for_this_gpu: bool = False) -> str:
+        """Return the command that builds this engine again, from the current folder.
+
+        Args:
+            engine_path: where the engine lies, as it was opened.
+            for_this_gpu: for the GPU that is here, whatever it was built for.
+        """
+        folder = pathlib.Path(engine_path).parent
+        onnx = pathlib.Path(os.path.normpath(str(folder / self.onnx_file)))
         parts = [
-            f"export-engine --onnx {shlex.quote(self.onnx_file)} --precision {self.precision}",
+            f"export-engine --onnx {shlex.quote(str(onnx))} --precision {self.precision}",
             "--batch {}".format(" ".join(str(batch) for batch in self.batches)),
             f"--graph {self.graph}",
         ]
-        if len(pathlib.PurePath(self.onnx_file).parts) > 1:
-            parts.append("--output .")
+        if onnx.parent != folder:
+            parts.append(f"--output {shlex.quote(str(folder))}")
         if self.workspace_bytes is not None:
             parts.append(f"--workspace {self.workspace_bytes >> 20}")
-        if self.machine.tensorrt.startswith("tensorrt_rtx "):
-            parts.append("--builder tensorrt-rtx")
-        if self.targets:
-            parts.append("--target {}".format(" ".join(self.targets)))
+        if not for_this_gpu:
+            if self.machine.tensorrt.startswith("tensorrt_rtx "):
+                parts.append("--builder tensorrt-rtx")
+            if self.targets:
+                parts.append("--target {}".format(" ".join(self.targets)))
         return " ".join(parts)
 
 
@@ -145,12 +153,12 @@ def read_engine(engine_path: PathLike, manifest: Manifest) -> bytes:
     if len(plan) != manifest.engine_bytes:
         raise ModelFileError(
             f"{path} has {len(plan)} bytes, its manifest says {manifest.engine_bytes}: it is "
-            f"truncated or replaced. Rebuild: {manifest.rebuild_command}"
+            f"truncated or replaced. Rebuild: {manifest.rebuild_command(path)}"
         )
     if hashlib.sha256(plan).hexdigest() != manifest.engine_sha256:
         raise ModelFileError(
             f"{path} is damaged: its content is not what its manifest says. Rebuild: "
-            f"{manifest.rebuild_command}"
+            f"{manifest.rebuild_command(path)}"
         )
     return plan
 
@@ -186,7 +194,9 @@ def check_machine(engine_path: PathLike, manifest: Manifest, here: Machine) -> N
         problems.append(f"was built from another {onnx.name} than the one that is here")
     if problems:
         raise EngineMismatchError(
-            "{} {}. Rebuild: {}".format(name, "; it ".join(problems), manifest.rebuild_command)
+            "{} {}. Rebuild: {}".format(
+                name, "; it ".join(problems), manifest.rebuild_command(engine_path, not fits)
+            )
         )
 
 

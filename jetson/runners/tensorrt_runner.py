@@ -20,7 +20,7 @@ from clipedge.jetson.files import PathLike
 from clipedge.jetson.gpu_facts import sm_name
 from clipedge.jetson.runners.base import Runner, TimingMs
 from clipedge.jetson.runners.model_file import check_graph
-from clipedge.jetson.trt_api import Engine, Execution, TensorRT, load
+from clipedge.jetson.trt_api import Engine, Execution, TensorRT, installed_packages, load
 
 PINNED, MAPPED = "pinned", "mapped"  # kinds of host memory; `_Lane` says what they are
 
@@ -45,7 +45,11 @@ class TensorrtRunner(Runner):
     def __init__(self, path: PathLike) -> None:
         manifest = load_manifest(path)
         facts = gpu_facts()
-        trt = load(manifest.machine.tensorrt.partition(" ")[0])
+        package = manifest.machine.tensorrt.partition(" ")[0]
+        if package not in installed_packages():
+            # It may be the wrong GPU for that package, too: installing it would not help.
+            check_machine(path, manifest, gpu_here(manifest.machine.tensorrt, facts))
+        trt = load(package)
         check_machine(path, manifest, machine_here(trt, facts))
         plan = read_engine(path, manifest)
         super().__init__(manifest.spec, tuple(sorted(manifest.batches)))
@@ -179,7 +183,7 @@ class TensorrtRunner(Runner):
 
     def _advice_on_batch(self, count: int) -> str:
         batches = tuple(sorted({count, *self._manifest.batches}))
-        command = self._manifest._replace(batches=batches).rebuild_command
+        command = self._manifest._replace(batches=batches).rebuild_command(self._path)
         return f"An engine has the batch sizes it was built for. Rebuild: {command}"
 
     def _context(self) -> ContextManager[None]:
@@ -329,8 +333,13 @@ class _Lane:
 
 def machine_here(trt: TensorRT, facts: GpuFacts) -> Machine:
     """Return what an engine must have been built with and for to run here."""
+    return gpu_here(f"{trt.package} {trt.version_text}", facts)
+
+
+def gpu_here(tensorrt: str, facts: GpuFacts) -> Machine:
+    """Return the same for a TensorRT by package and version."""
     return Machine(
-        f"{trt.package} {trt.version_text}",
+        tensorrt,
         facts.name,
         sm_name(facts.compute_capability),
         facts.cuda_version,

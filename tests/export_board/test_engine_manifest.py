@@ -1,6 +1,7 @@
 """Opening an engine that is not this machine's, or not whole: one error, and what to do."""
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -13,6 +14,7 @@ from clipedge.jetson.errors import BackendError, ModelFileError, UsageError
 from clipedge.jetson.runners import open_runner
 
 CONV3D = ("--graph", "conv3d")
+FP32 = ("--precision", "fp32")
 BOTH_FILES = ("tiny_fp32.engine", "tiny_fp32.engine.json")
 
 
@@ -162,7 +164,7 @@ def test_an_engine_of_another_clipedge_runs_and_is_built_again(tx2, engine, foll
     """Its graph forms and its fp16 may be other ones."""
     monkeypatch.setattr("clipedge.export.engine_builder.own_version", lambda: "99.0")
     open_runner(engine).close()
-    assert follow(load_manifest(engine).rebuild_command, engine.parent).status == 0
+    assert follow(load_manifest(engine).rebuild_command(engine), engine.parent).status == 0
     assert tx2.tensorrt.builds == 2
     assert load_manifest(engine).clipedge == "99.0"
 
@@ -174,12 +176,39 @@ def test_the_rebuild_command_repeats_all_that_was_asked_for(
     tiny.rename(onnx)
     flags = ("--precision", "fp16", "--batch", "2", "4", "--graph", "conv2d", "--workspace", "48")
     assert export_engine("--onnx", onnx, *flags).status == 0
-    before = load_manifest(onnx.with_name("my model $1_fp16.engine"))
-    assert follow(before.rebuild_command, onnx.parent).status == 0
+    engine = onnx.with_name("my model $1_fp16.engine")
+    before = load_manifest(engine)
+    assert follow(before.rebuild_command(engine.name), onnx.parent).status == 0
     assert tx2.tensorrt.builds == 1  # the same key: it was there
     with another_board("8.0.1") as here:
-        assert follow(before.rebuild_command, onnx.parent).status == 0
+        assert follow(before.rebuild_command(engine.name), onnx.parent).status == 0
         assert here.tensorrt.builds == 1
+
+
+def test_the_rebuild_command_works_where_the_engine_was_opened(
+    tx2, engine, follow, monkeypatch, another_board
+):
+    monkeypatch.chdir(str(engine.parent.parent))
+    opened = os.path.join(engine.parent.name, engine.name)
+    with another_board("8.0.1"):
+        with pytest.raises(EngineMismatchError) as caught:
+            open_runner(opened)
+        assert follow(str(caught.value), engine.parent.parent).status == 0
+        open_runner(opened).close()
+
+
+def test_an_engine_for_gpus_elsewhere_is_built_again_for_the_one_that_is_here(
+    tiny, export_engine, follow, another_board
+):
+    with another_board("rtx", TX2):
+        assert export_engine("--onnx", tiny, *FP32, *CONV3D, "--target", "sm_86").status == 0
+    engine = tiny.with_name("tiny_fp32_sm_86.engine")
+    with another_board("8.2.1"):
+        with pytest.raises(EngineMismatchError, match=r"for sm_86; .* \(sm_62\)") as caught:
+            open_runner(engine)
+        assert "--target" not in str(caught.value)
+        assert follow(str(caught.value), engine.parent).status == 0
+        open_runner(tiny.with_name("tiny_fp32.engine")).close()
 
 
 def test_the_rebuild_command_finds_an_onnx_file_in_another_folder(
@@ -189,7 +218,7 @@ def test_the_rebuild_command_finds_an_onnx_file_in_another_folder(
     done = export_engine("--onnx", tiny, "--precision", "fp32", *CONV3D, "--output", folder)
     assert done.status == 0, done.err
     manifest = load_manifest(folder / "tiny_fp32.engine")
-    assert follow(manifest.rebuild_command, folder).status == 0
+    assert follow(manifest.rebuild_command("tiny_fp32.engine"), folder).status == 0
     assert tx2.tensorrt.builds == 1
     tiny.write_bytes(tiny.read_bytes() + UNKNOWN_FIELD)
     with pytest.raises(EngineMismatchError, match=r"another tiny.onnx") as caught:
@@ -205,5 +234,11 @@ def test_the_rebuild_command_names_builder_and_targets(tiny, export_engine, foll
         assert done.status == 0, done.err
         manifest = load_manifest(tiny.with_name("tiny_fp32_sm_86_sm_89.engine"))
         assert manifest.targets == ("sm_86", "sm_89")
-        assert follow(manifest.rebuild_command, tiny.parent).status == 0
+        assert (
+            follow(
+                manifest.rebuild_command(tiny.with_name("tiny_fp32_sm_86_sm_89.engine")),
+                tiny.parent,
+            ).status
+            == 0
+        )
         assert here.tensorrt.builds == 1

@@ -97,7 +97,7 @@ class TestBatches:
             text = str(caught.value)
             assert f"(1 or 4, 3, 4, 16, 16) float32, RGB, 0-255; got a batch of {count}" in text
             sizes = " ".join(str(size) for size in sorted((1, 4, count)))
-            assert f"export-engine --onnx tiny.onnx --precision fp32 --batch {sizes}" in text
+            assert f"tiny.onnx --precision fp32 --batch {sizes}" in text
             with pytest.raises(ClipError, match="a batch of 2"):
                 runner.check_batch(2)
             runner.check_batch(4)
