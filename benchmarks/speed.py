@@ -144,7 +144,7 @@ def _measure_into(
             document["results"].append(row)
     except ClipedgeError as error:
         document["failures"].append({"file": str(path), "error": str(error)})
-        _log.error("jetson-bench: %s", error)
+        _log.error("jetson-bench: %s: %s", path.name, error)
 
 
 def _publish(document: Dict[str, Any], arguments: argparse.Namespace) -> None:

@@ -133,7 +133,7 @@ def compute_capability(text: str) -> Tuple[int, int]:
     match = re.fullmatch(r"(?:sm_?)?(\d{1,2})\.?(\d)", text.lower())
     if match is None:
         raise argparse.ArgumentTypeError(
-            f"'{text}' is no compute capability; they are written sm_75, sm_86, sm_89."
+            f"'{text}' is no compute capability; they are written sm_75, sm_86, sm_89"
         )
     return int(match.group(1)), int(match.group(2))
 
@@ -181,13 +181,14 @@ def _build_engines(
     from clipedge.export.engine_builder import EngineOrder, build_engines
     from clipedge.export.workbench import Workbench
 
+    _require_onnx(onnx_path)
     folder = onnx_path.parent if arguments.output is None else pathlib.Path(arguments.output)
     wanted = arguments.onnx is not None or any(getattr(arguments, flag) for flag in ENGINE_FLAGS)
     try:
         bench = Workbench(
             folder,
             package=BUILDERS.get(arguments.builder),
-            targets=_unique(arguments.target or ()),
+            targets=tuple(sorted(set(arguments.target or ()))),
             workspace_mib=arguments.workspace,
         )
     except ClipedgeError as problem:
@@ -207,6 +208,16 @@ def _build_engines(
     engines, failures = build_engines(bench, order)
     result["engines"] = [engine.to_dict() for engine in engines]
     result["failures"] = failures
+
+
+def _require_onnx(path: pathlib.Path) -> None:
+    """Refuse what is no ONNX file before anything is said of GPUs."""
+    from clipedge.jetson.engine_manifest import ENGINE_SUFFIX
+    from clipedge.jetson.runners.model_file import read_model_spec
+
+    if path.suffix == ENGINE_SUFFIX:
+        raise UsageError(f"{path} is an engine; give the ONNX file it was built from.")
+    read_model_spec(path)
 
 
 def _refuse_contradictions(arguments: argparse.Namespace) -> None:
@@ -264,7 +275,10 @@ def _text(result: Dict[str, Any], onnx_path: pathlib.Path) -> str:
     runnable = [engine["file"] for engine in result["engines"] if not engine["targets"]]
     if not result["engines"] and not result["failures"]:
         lines.append(f"on the board: export-engine --onnx {shlex.quote(onnx_path.name)}")
-    if not result["failures"]:
+    elsewhere = [engine for engine in result["engines"] if engine["targets"]]
+    if elsewhere:
+        lines.append("next: copy each .engine and its .engine.json to a machine with that GPU")
+    elif not result["failures"]:
         lines.append(f"next: jetson-bench {shlex.quote(str((runnable or [onnx_path])[-1]))}")
     return "".join(line + "\n" for line in lines)
 

@@ -4,6 +4,7 @@ For each precision: build the graph forms that were asked for, keep the fastest 
 be timed the smallest), compare its answers with fp32, write engine and manifest.
 """
 
+import contextlib
 import logging
 import os
 import pathlib
@@ -17,7 +18,7 @@ import numpy as np
 from clipedge.export.engine_check import Check, EngineCheck
 from clipedge.export.fp16_gate import refuse_int8, slow_fp16_warning
 from clipedge.export.graph_files import Graph, copied_forms, graphs_to_build
-from clipedge.export.graph_names import AUTO
+from clipedge.export.graph_names import AUTO, CONV3D
 from clipedge.export.layer_profile import (
     LAYERS_SUFFIX,
     LayerProfile,
@@ -167,6 +168,8 @@ class _Builder:
             parity=check.to_dict(),
             candidates=tuple(one.to_dict() for one in candidates),
         )
+        with contextlib.suppress(FileNotFoundError):
+            _layers_path(path).unlink()  # of the engine that was there
         write_set([(path, compiled.plan), (manifest_path(path), manifest.to_json())])
         return manifest
 
@@ -181,7 +184,8 @@ class _Builder:
                 graphs[0].onnx, manifest.precision == FP16, manifest.fp32_layers
             )
             profile = profile_of_network(self._bench.trt.network_layers(onnx))
-        write_whole(path.with_name(path.name + LAYERS_SUFFIX), profile.to_json())
+        write_whole(_layers_path(path), profile.to_json())
+        _log.info("Wrote %s", _layers_path(path))
         return profile
 
     def _path(self, precision: str) -> pathlib.Path:
@@ -201,7 +205,10 @@ class _Builder:
             return None
         empty = Compiled(b"", b"", 0.0)
         wanted = self._manifest(Graph("", b""), empty, precision)
-        if manifest.key() != wanted.key() or self._more_to_try(manifest):
+        if manifest.key() != wanted.key():
+            _log.info("Replacing %s, which was built %s.", path, _was_built(manifest, wanted))
+            return None
+        if self._more_to_try(manifest):
             return None
         return manifest
 
@@ -333,9 +340,30 @@ class _TemporaryRunner:
             self._folder.cleanup()
 
 
+def _layers_path(engine_path: pathlib.Path) -> pathlib.Path:
+    return engine_path.with_name(engine_path.name + LAYERS_SUFFIX)
+
+
+def _was_built(before: Manifest, wanted: Manifest) -> str:
+    """Return in what an engine differs from the one that is asked for."""
+    ways = {
+        "onnx_sha256": "from another ONNX file",
+        "graph": f"with --graph {before.graph}",
+        "batches": "for batches of {}".format(" and ".join(map(str, before.batches))),
+        "workspace_bytes": "with another --workspace",
+        "clipedge": f"by clipedge {before.clipedge}",
+        "machine": f"with {before.machine.tensorrt} for {before.machine.gpu}",
+    }
+    return ", ".join(
+        text for name, text in ways.items() if getattr(before, name) != getattr(wanted, name)
+    )
+
+
 def _check_text(manifest: Manifest) -> str:
     parity = manifest.parity or {}
     kept = len(manifest.fp32_layers)
+    if manifest.targets and (manifest.precision, manifest.graph_form) == (FP32, CONV3D):
+        return "nothing: it is built from the fp32 ONNX file itself, and cannot run here"
     return (
         "{candidate} against {reference}: largest error {relative_error:.1e} of the largest logit "
         "(allowed {limit_relative:.1e}), top-1 agrees on {top1_agree} of {clips}".format(**parity)

@@ -33,8 +33,8 @@ REFERENCE = "the fp32 ONNX file in ONNX Runtime"
 CANDIDATES = {
     (True, "fp32"): "this engine",
     (True, "fp16"): "this engine",
-    (False, "fp32"): "the ONNX file it was built from, in ONNX Runtime, not the engine,",
-    (False, "fp16"): "the fp16 ONNX file it was built from, simulated on a CPU, not the engine,",
+    (False, "fp32"): "not the engine but its graph form, in ONNX Runtime",
+    (False, "fp16"): "not the engine but its graph in fp16, simulated on a CPU",
 }
 
 Logits = Callable[[Tuple[str, ...]], np.ndarray]  # of an engine with these layers in fp32

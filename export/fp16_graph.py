@@ -195,7 +195,7 @@ class _Conversion:
         for name in set(self._weights) - used:
             self._graph.initializer.remove(self._weights[name])
         if self._lost:
-            log.info("%d weights are too small for fp16 and became zero", self._lost)
+            log.debug("%d weights are too small for fp16 and became zero", self._lost)
 
     def _convert(self, node: Any) -> None:
         if any(attribute.HasField("g") for attribute in node.attribute):

@@ -60,11 +60,7 @@ class Workbench:
         self.trt = trt_api.load(package or _installed(bool(targets)))
         self.targets = tuple(targets)
         self.workspace_bytes = None if workspace_mib is None else workspace_mib << 20
-        if targets and not self.trt.builds_without_gpu:
-            raise UsageError(
-                f"{self.trt} builds for this machine's GPU alone; --target needs --builder "
-                "tensorrt-rtx."
-            )
+        self.trt.check_targets(self.targets)
         self.gpu: Optional[GpuFacts] = None if targets else self._gpu_here()
         if self.gpu is not None:
             self.trt.refuse_old_gpu(self.gpu.name, self.gpu.compute_capability)

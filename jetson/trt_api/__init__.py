@@ -17,7 +17,7 @@ each batch size, takes one tensor of clips and gives one of logits.
 
 import importlib
 import importlib.util
-from typing import List, Optional
+from typing import List, Optional, Sequence, Tuple
 
 from clipedge.jetson.command_line import nearest
 from clipedge.jetson.errors import BackendError, UsageError
@@ -29,6 +29,7 @@ from clipedge.jetson.trt_api.building import (
     Progress,
     belongs_to,
     build,
+    check_targets,
     network_layers,
 )
 from clipedge.jetson.trt_api.engine import Engine, Execution, TensorInfo, open_engine
@@ -73,6 +74,10 @@ class TensorRT(Release):
             BackendError: the compiler failed.
         """
         return build(self, request, progress)
+
+    def check_targets(self, targets: Sequence[Tuple[int, int]]) -> None:
+        """Raise UsageError where engines cannot be built for these compute capabilities here."""
+        check_targets(self, targets)
 
     def network_layers(self, onnx: bytes) -> List[NetworkLayer]:
         """List the layers of an ONNX file as the parser makes them, without building.

@@ -157,19 +157,28 @@ def _configure(release: Release, config: Any, request: BuildRequest) -> None:
         _set_targets(release, config, request.targets)
 
 
-def _set_targets(release: Release, config: Any, targets: Sequence[Tuple[int, int]]) -> None:
-    if not release.builds_without_gpu:
+def check_targets(release: Release, targets: Sequence[Tuple[int, int]]) -> None:
+    """Refuse GPUs to build for; ``TensorRT.check_targets`` documents it."""
+    if targets and not release.builds_without_gpu:
         raise UsageError(
             f"{release} builds for this machine's GPU alone; --target needs --builder tensorrt-rtx."
         )
+    for major, minor in targets:
+        known = release.module.ComputeCapability.__members__
+        if f"SM{major}{minor}" not in known:
+            offered = ", ".join("sm_" + key[2:] for key in known if key.startswith("SM"))
+            raise UsageError(
+                f"{release} has no target sm_{major}{minor}; it has {offered}. For another GPU "
+                "build on the machine that has it: export-engine --onnx FILE"
+            )
+
+
+def _set_targets(release: Release, config: Any, targets: Sequence[Tuple[int, int]]) -> None:
+    check_targets(release, targets)
     known = release.module.ComputeCapability.__members__
     config.num_compute_capabilities = len(targets)
     for index, (major, minor) in enumerate(targets):
-        name = f"SM{major}{minor}"
-        if name not in known:
-            offered = ", ".join("sm_" + key[2:] for key in known if key.startswith("SM"))
-            raise UsageError(f"{release} has no target sm_{major}{minor}; it has {offered}.")
-        config.set_compute_capability(known[name], index)
+        config.set_compute_capability(known[f"SM{major}{minor}"], index)
 
 
 def _add_profiles(
