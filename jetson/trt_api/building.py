@@ -82,11 +82,13 @@ def build(release: Release, request: BuildRequest, progress: Optional[Progress])
     stopped = monitor is not None and monitor.stopped
     del parser, monitor
     if plan is None:
-        advice = "Try a larger --workspace, a smaller --batch, another --graph form or --precision"
-        advice = "It was stopped" if stopped else advice
-        raise BackendError(
-            f"{release} could not build the engine: {release.logger.reason()}. {advice}."
-        )
+        reason = release.logger.reason()
+        advice = "Try another --graph form or --precision"
+        if stopped:
+            advice = "It was stopped"
+        elif "not supported" not in reason:  # it may be for want of memory
+            advice += ", a larger --workspace or a smaller --batch"
+        raise BackendError(f"{release} could not build the engine: {reason}. {advice}.")
     return BuiltEngine(bytes(plan), b"" if cache is None else bytes(cache.serialize()))
 
 
