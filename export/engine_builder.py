@@ -365,7 +365,7 @@ def _check_text(manifest: Manifest) -> str:
     if manifest.targets and (manifest.precision, manifest.graph_form) == (FP32, CONV3D):
         return "nothing: it is built from the fp32 ONNX file itself, and cannot run here"
     return (
-        "{candidate} against {reference}: largest error {relative_error:.1e} of the largest logit "
+        "{candidate}, against {reference}: largest error {relative_error:.1e} of the largest logit "
         "(allowed {limit_relative:.1e}), top-1 agrees on {top1_agree} of {clips}".format(**parity)
         + (f", {kept} layers in fp32" if kept else "")
     )
