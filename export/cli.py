@@ -283,10 +283,6 @@ def _text(result: Dict[str, Any], onnx_path: pathlib.Path) -> str:
     return "".join(line + "\n" for line in lines)
 
 
-def _sizes(shape: Sequence[int]) -> str:
-    return ", ".join(str(size) for size in shape)
-
-
 def _where(engine: Dict[str, Any]) -> str:
     machine = engine["machine"]
     gpu = "{gpu} ({compute_capability})".format(**machine)
