@@ -161,7 +161,7 @@ def test_a_layer_with_a_weight_beyond_fp16_stays_in_fp32_and_says_so(caplog):
 
 
 def test_weights_that_become_zero_are_counted(caplog):
-    caplog.set_level("DEBUG")
+    caplog.set_level("DEBUG", logger="clipedge")
     to_fp16(chain(gains=(1, 1e-12, 1)))
     assert "16 weights are too small for fp16 and became zero" in caplog.text
 
