@@ -7,11 +7,11 @@ import pathlib
 import re
 import string
 import time
-from types import TracebackType
-from typing import Any, Iterator, List, NamedTuple, Optional, Tuple, Type
+from typing import Any, Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
+from clipedge.jetson.closing import Closing
 from clipedge.jetson.errors import SourceError, UsageError
 from clipedge.jetson.files import plain_path
 
@@ -30,7 +30,7 @@ class Frame(NamedTuple):
     number: int  # from 0
 
 
-class Source(abc.ABC):
+class Source(Closing, abc.ABC):
     """An iterator of frames in the order of time; a context manager that lets go of the device."""
 
     name = ""
@@ -44,19 +44,8 @@ class Source(abc.ABC):
         """It ends when the user says so, as a camera does."""
         return False
 
-    def close(self) -> None:  # noqa: B027  a folder of frames has nothing to let go of
+    def close(self) -> None:
         """Let go of file or device; a second call does nothing."""
-
-    def __enter__(self) -> "Source":
-        return self
-
-    def __exit__(
-        self,
-        kind: Optional[Type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
-    ) -> None:
-        self.close()
 
 
 class _Capture(Source):

@@ -14,11 +14,11 @@ import logging
 import sys
 import traceback
 import warnings
-from types import TracebackType
-from typing import Any, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Type, TypeVar, Union
+from typing import Any, Iterator, List, NamedTuple, Optional, Sequence, Tuple, TypeVar, Union
 
 import numpy as np
 
+from clipedge.jetson.closing import Closing
 from clipedge.jetson.errors import BackendError, UsageError
 
 _log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ class Event:
         self.native = None
 
 
-class CudaSession:
+class CudaSession(Closing):
     """A CUDA context of its own with one stream, and what is allocated in it. A context manager.
 
     The context is current only inside ``with session.current():``, in whichever thread that runs;
@@ -253,17 +253,6 @@ class CudaSession:
                 f"{self.facts.name} has not {size_bytes / _MIB:.1f} MiB of memory left for a "
                 "buffer; close other programs that use the GPU, or choose a smaller batch."
             ) from None
-
-    def __enter__(self) -> "CudaSession":
-        return self
-
-    def __exit__(
-        self,
-        kind: Optional[Type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
-    ) -> None:
-        self.close()
 
 
 def gpu_facts(index: int = 0) -> GpuFacts:

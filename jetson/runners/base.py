@@ -2,11 +2,11 @@
 
 import abc
 import threading
-from types import TracebackType
-from typing import Any, Dict, NamedTuple, Optional, Tuple, Type
+from typing import Any, Dict, NamedTuple, Optional, Tuple
 
 import numpy as np
 
+from clipedge.jetson.closing import Closing
 from clipedge.jetson.errors import BackendError, ClipError, UsageError
 from clipedge.jetson.spec import ClipSpec
 
@@ -32,7 +32,7 @@ class TimingMs(NamedTuple):
     staging: float  # the CPU, copying the clips to memory that the GPU reaches
 
 
-class Runner(abc.ABC):
+class Runner(Closing, abc.ABC):
     """A loaded model. A context manager; ``infer`` may be called any number of times.
 
     Several threads may call it; they wait for each other.
@@ -138,17 +138,6 @@ class Runner(abc.ABC):
         count = "N" if self.batch_sizes is None else _either(self.batch_sizes)
         shape = "({}, {}, {}, {}, {})".format(count, *self.spec.clip_shape)
         return ClipError(f"Clips must be {shape} float32, RGB, 0-255; got {got}. {advice}".rstrip())
-
-    def __enter__(self) -> "Runner":
-        return self
-
-    def __exit__(
-        self,
-        kind: Optional[Type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
-    ) -> None:
-        self.close()
 
 
 def _either(sizes: Tuple[int, ...]) -> str:

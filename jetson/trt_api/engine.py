@@ -4,9 +4,9 @@ Everything here is called with the CUDA context of the engine current. Close exe
 their engine, and the engine before the context.
 """
 
-from types import TracebackType
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple, Type
+from typing import Any, Callable, Dict, List, NamedTuple, Tuple
 
+from clipedge.jetson.closing import Closing
 from clipedge.jetson.errors import BackendError
 from clipedge.jetson.trt_api.native import make_profiler, member_name
 from clipedge.jetson.trt_api.release import Era, Release
@@ -38,7 +38,7 @@ def open_engine(release: Release, plan: bytes) -> "Engine":
     return kind(release, runtime, native)
 
 
-class Engine:
+class Engine(Closing):
     """A loaded engine. A context manager.
 
     Attributes:
@@ -117,17 +117,6 @@ class Engine:
     def shape_of_batch(self, profile: int) -> Tuple[int, ...]:
         """Return the input's shape in a profile."""
         return (self.batches[profile], *self.clips.shape[1:])
-
-    def __enter__(self) -> "Engine":
-        return self
-
-    def __exit__(
-        self,
-        kind: Optional[Type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
-    ) -> None:
-        self.close()
 
 
 class _IndexedEngine(Engine):
