@@ -1,0 +1,67 @@
+"""What data sets give to training and to evaluation."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class Sample(NamedTuple):
+    """One clip to learn from.
+
+    Attributes:
+        frames: (3, T, S, S) uint8, RGB.
+        gain: (3,) float32, factor on each colour.
+        offset: (3,) float32, grey levels added to each colour after that.
+        target: index of its label.
+        hints: (K,) float32 that help to learn (``data.hints``); K is 0 where there are none.
+        problems: one line for each recording that could not be read, in whose place this one is.
+    """
+
+    frames: np.ndarray
+    gain: np.ndarray
+    offset: np.ndarray
+    target: int
+    hints: np.ndarray
+    problems: tuple[str, ...] = ()
+
+
+class Batch(NamedTuple):
+    """Samples of one step: the same fields, with N clips along the first axis."""
+
+    frames: Tensor
+    gain: Tensor
+    offset: Tensor
+    targets: Tensor
+    hints: Tensor
+    problems: tuple[str, ...]
+
+
+class VideoClips(NamedTuple):
+    """All clips of one video that are scored.
+
+    Attributes:
+        frames: (N, 3, T, S, S) uint8, RGB, as the board sees them; N is 0 where there is a problem.
+        target: index of the video's label.
+        video: its number in the data set.
+        problem: why it could not be read, else empty.
+    """
+
+    frames: np.ndarray
+    target: int
+    video: int
+    problem: str = ""
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Stack samples into a batch."""
+    return Batch(
+        torch.from_numpy(np.stack([sample.frames for sample in samples])),
+        torch.from_numpy(np.stack([sample.gain for sample in samples])),
+        torch.from_numpy(np.stack([sample.offset for sample in samples])),
+        torch.tensor([sample.target for sample in samples]),
+        torch.from_numpy(np.stack([sample.hints for sample in samples])),
+        tuple(problem for sample in samples for problem in sample.problems),
+    )
