@@ -7,6 +7,8 @@ from typing import Literal, NamedTuple
 
 Part = Literal["all", "training", "validation"]
 
+VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".mpeg", ".webm")
+
 
 class Recording(NamedTuple):
     """One labelled video.
@@ -32,7 +34,7 @@ class Catalog:
         part: which part of it this is.
         labels: names of the classes, in the order of the targets.
         recordings: what can be read.
-        left_out: one line for each recording that is listed and not there.
+        left_out: one line for each recording that is listed and was not taken: most are not there.
     """
 
     name: str
@@ -45,11 +47,11 @@ class Catalog:
         return len(self.recordings)
 
     def summary(self) -> str:
-        """Return one line: how many recordings of how many classes were found, and missed."""
+        """Return one line: how many recordings of how many classes were found, and left out."""
         counts = Counter(recording.target for recording in self.recordings)
         held = [counts[target] for target in range(len(self.labels))]
         spread = f", {min(held)} to {max(held)} a class" if held else ""
-        missing = f"; {len(self.left_out)} listed are not there" if self.left_out else ""
+        missing = f"; {len(self.left_out)} more are listed and left out" if self.left_out else ""
         return (
             f"{self.name}, {self.part}: {len(self)} recordings of {len(self.labels)} classes"
             f"{spread}{missing}"
