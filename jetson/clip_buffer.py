@@ -13,6 +13,9 @@ log = logging.getLogger(__name__)
 
 # A quarter of a 16-frame clip. Slower sources than that show no gesture.
 LONGEST_GAP_SPACINGS = 4
+# Of two frames as near as each other the earlier is taken, however their time stamps were rounded.
+# A 15 Hz camera and a clip of 6 frames a second meet half-way every other time.
+TIE_S = 1e-6
 
 
 class ClipBuffer:
@@ -123,4 +126,5 @@ class ClipBuffer:
             return after - 1
         before = after - 1
         earlier_by_s = moment_s - self._times_s[before]
-        return before if earlier_by_s <= self._times_s[after] - moment_s else after
+        later_by_s = self._times_s[after] - moment_s
+        return before if earlier_by_s <= later_by_s + TIE_S else after

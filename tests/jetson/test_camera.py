@@ -98,6 +98,16 @@ def test_a_damaged_picture_is_named(tmp_path):
         list(open_source(str(folder), 12.0))
 
 
+@pytest.mark.parametrize("kept", [0, 0.5, 0.99])
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp"])
+def test_a_truncated_picture_is_damaged_not_grey(tmp_path, suffix, kept):
+    folder = write_frames(tmp_path / "clip", ["1" + suffix, "2" + suffix])
+    whole = (folder / ("2" + suffix)).read_bytes()
+    (folder / ("2" + suffix)).write_bytes(whole[: int(len(whole) * kept)])
+    with pytest.raises(SourceError, match=r"2\.\w+: this picture cannot be decoded"):
+        list(open_source(str(folder), 12.0))
+
+
 def test_a_variable_rate_is_not_taken_for_damage(tmp_path, caplog):
     """Few frames at first, many at the end: OpenCV makes up a count from the duration."""
     av = pytest.importorskip("av", reason="PyAV, which writes variable rates, is not installed")

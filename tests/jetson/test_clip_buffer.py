@@ -101,3 +101,12 @@ def test_time_that_runs_backwards_is_refused():
 def test_a_frame_of_another_shape_or_type_is_refused(frame):
     with pytest.raises(ClipError, match=r"\(3, 4, 4\) float32"):
         ClipBuffer(SPEC).push(frame, 0.0)
+
+
+@pytest.mark.parametrize("began_s", [0.0, 0.7, 1234.5678])
+def test_of_two_frames_equally_near_the_earlier_is_taken_whenever_it_began(began_s):
+    """15 Hz and 6 frames a second: every second moment lies half-way between two frames."""
+    times_s = began_s + np.arange(41) / 15.0
+    chosen = [(time_s - began_s) * 15.0 for time_s in filled(times_s).chosen_times_s()]
+    expected = [np.ceil(40 - 2.5 * back - 0.5 - 1e-3) for back in reversed(range(16))]
+    np.testing.assert_allclose(chosen, expected, atol=1e-3)
