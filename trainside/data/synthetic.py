@@ -30,7 +30,6 @@ from clipedge.trainside.data.hints import hand_hints
 from clipedge.trainside.data.scene import STYLES, Style
 from clipedge.trainside.data.streams import choose_gestures, render_stream, write_stream
 from clipedge.trainside.data.takes import Take
-from clipedge.trainside.data.windows import Batch
 
 DATASET = "synthetic"
 CLIP_FRAMES = 36
@@ -42,10 +41,8 @@ RECENT_PART = 0.8
 # One in so many training windows shows the edge of a gesture and is 'No gesture'.
 EDGE_EVERY = 9
 
-CLIPS_A_JOB = 32
 
-
-class Sample(NamedTuple):
+class Window(NamedTuple):
     """One labelled window.
 
     Attributes:
@@ -85,6 +82,11 @@ class SyntheticClips:
     def __len__(self) -> int:
         return self._count
 
+    @property
+    def identity(self) -> str:
+        """What its clips follow from, besides their numbers."""
+        return f"{DATASET} {self._style} {self._seed} {self.labels}"
+
     def target(self, index: int) -> int:
         """Index of the label of clip ``index``."""
         return index % len(self.labels)
@@ -97,7 +99,7 @@ class SyntheticClips:
         self._center(take, times_s[-1], rng)
         return take.render(times_s, size, size)
 
-    def window(self, index: int, spec: ClipSpec) -> Sample:
+    def window(self, index: int, spec: ClipSpec) -> Window:
         """Render what a network sees of clip ``index``.
 
         In the training style the moment is random, and one window in ``EDGE_EVERY`` is 'No gesture'
@@ -115,22 +117,7 @@ class SyntheticClips:
         # Drawn at the network's size, where preprocessing would change nothing.
         frames = take.render(times_s, spec.size, spec.size).transpose(3, 0, 1, 2)
         hints = hand_hints(take.poses(times_s), take.look.hand.left)
-        return Sample(frames, self.labels.index(NO_GESTURE) if edge else target, hints)
-
-    @property
-    def jobs(self) -> int:
-        """Number of jobs for ``load``."""
-        return -(-self._count // CLIPS_A_JOB)
-
-    def load(self, job: int, spec: ClipSpec) -> Batch:
-        """Render the windows of one job; each clip counts as a video of its own."""
-        first = job * CLIPS_A_JOB
-        numbers = range(first, min(first + CLIPS_A_JOB, self._count))
-        samples = [self.window(number, spec) for number in numbers]
-        frames = np.stack([sample.frames for sample in samples])
-        targets = np.array([sample.target for sample in samples], np.int64)
-        hints = np.stack([sample.hints for sample in samples])
-        return Batch(frames, targets, np.array(numbers, np.int64), hints)
+        return Window(frames, self.labels.index(NO_GESTURE) if edge else target, hints)
 
     def _is_edge(self, index: int) -> bool:
         round_number = index // len(self.labels)

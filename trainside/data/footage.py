@@ -1,0 +1,322 @@
+"""Opened recordings: the frames of a video file or a folder of pictures, and their times.
+
+Frames and times are those that the board's sources give (``clipedge.jetson.camera``), bit for bit;
+here they are reached in any place without decoding what lies far before.
+"""
+
+import abc
+import pathlib
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from clipedge.jetson.camera import FALLBACK_RATE_HZ, WHOLE_PART, list_pictures, read_picture
+from clipedge.jetson.closing import Closing
+from clipedge.jetson.errors import SourceError
+from clipedge.jetson.files import plain_path, readable_os_error
+from clipedge.trainside.data.catalog import Recording
+
+T = TypeVar("T")
+
+
+class Footage(Closing, abc.ABC):
+    """An opened recording.
+
+    Attributes:
+        times_s: (K,) float64, K >= 1, when each frame was taken, rising, from 0.
+        problem: what is wrong with a recording that can be used all the same, else empty.
+    """
+
+    times_s: np.ndarray
+    problem = ""
+
+    @abc.abstractmethod
+    def read(self, picks: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield frames (H, W, 3) uint8, RGB.
+
+        Args:
+            picks: (N,) int, their numbers, rising, none twice.
+
+        Raises:
+            SourceError: one of them cannot be decoded.
+        """
+
+    def close(self) -> None:
+        """Let go of the file; a second call does nothing."""
+
+
+def with_footage(recording: Recording, rate_hz: float, work: Callable[[Footage], T]) -> T:
+    """Open ``recording`` and return what ``work`` makes of it.
+
+    A file whose own table of contents does not hold is decoded from its start, and ``work`` called
+    again.
+
+    Args:
+        recording: what to open.
+        rate_hz: of a folder of frames whose recording does not say.
+        work: what to do; it must not keep the footage.
+
+    Raises:
+        ClipedgeError: nothing of it can be decoded, or a picture in its folder cannot.
+    """
+    if recording.path.is_dir():
+        with PictureFolder(recording.path, recording.frame_rate_hz or rate_hz) as pictures:
+            return work(pictures)
+    try:
+        with VideoFootage(recording.path) as video:
+            return work(video)
+    except _ContentsError:
+        with VideoFootage(recording.path, from_start=True) as video:
+            return work(video)
+
+
+class PictureFolder(Footage):
+    """A folder of numbered pictures at a given rate, as the board's ``FrameFolder``."""
+
+    def __init__(self, folder: pathlib.Path, rate_hz: float) -> None:
+        """List the pictures; raise SourceError where there are none."""
+        try:
+            self._paths = list_pictures(folder)
+        except OSError as error:
+            raise SourceError(str(readable_os_error(error, folder))) from None
+        self.times_s = np.arange(len(self._paths)) / rate_hz
+
+    def read(self, picks: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield the pictures of these numbers."""
+        for pick in picks.tolist():
+            yield read_picture(self._paths[pick])
+
+
+class _ContentsError(SourceError):
+    """What a file's packets promise is not what decoding them gives."""
+
+
+class _Contents(NamedTuple):
+    """The packets of a video, which say what can be decoded before anything is.
+
+    Attributes:
+        stamps: (K,) int64, presentation times in units of the stream's time base, rising.
+        key_stamps: (J,) int64, those of the key frames, rising; decoding can start at each.
+        key_seeks: (J,) int64, where to seek to for them.
+    """
+
+    stamps: np.ndarray
+    key_stamps: np.ndarray
+    key_seeks: np.ndarray
+
+
+class VideoFootage(Footage):
+    """A video file; times are its own, so that variable rates are right too."""
+
+    def __init__(self, path: pathlib.Path, from_start: bool = False) -> None:
+        """Find out which frames the file holds.
+
+        Args:
+            path: of the file.
+            from_start: decode it once to see, and from its start whenever frames are read.
+
+        Raises:
+            SourceError: it is no video, or nothing of it can be decoded.
+        """
+        from av.video.reformatter import Interpolation, VideoReformatter
+
+        self._path = path
+        self._reformatter = VideoReformatter()
+        self._interpolation = Interpolation.BICUBIC  # OpenCV's choice; it counts for odd widths
+        self._container, self._stream = _open_container(path)
+        try:
+            self._time_base = Fraction(self._stream.time_base or 1)
+            rate = self._stream.average_rate or self._stream.guessed_rate
+            self._gap_s = 1.0 / (float(rate) if rate and 0 < rate < 1000 else FALLBACK_RATE_HZ)
+            self._contents = None if from_start else self._list_packets()
+            if self._contents is not None:
+                stamps = self._contents.stamps
+                self.times_s = (stamps - stamps[0]) * float(self._time_base)
+            else:
+                self.times_s = self._decode_times()
+            self.problem = self._missing_part()
+        except BaseException:
+            self.close()
+            raise
+
+    def read(self, picks: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield the frames of these numbers."""
+        frames = self._pick_counted(picks) if self._contents is None else self._pick(picks)
+        for frame in frames:
+            picture: np.ndarray = self._reformatter.reformat(
+                frame, format="bgr24", interpolation=self._interpolation, threads=1
+            ).to_ndarray()
+            yield _turn(picture[..., ::-1], frame.rotation)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._container.close()
+
+    def _list_packets(self) -> _Contents | None:
+        """Return what the file's packets say, or None where they do not say enough."""
+        from av.error import FFmpegError
+
+        stamps: list[int] = []
+        keys: list[tuple[int, int]] = []
+        try:
+            for packet in self._container.demux(self._stream):
+                if packet.size == 0 or packet.is_discard:
+                    continue
+                if packet.pts is None or packet.is_corrupt:
+                    return None
+                stamps.append(packet.pts)
+                if packet.is_keyframe:
+                    keys.append((packet.pts, packet.pts if packet.dts is None else packet.dts))
+        except FFmpegError:
+            return None
+        rising = np.unique(np.array(stamps, np.int64))
+        key_table = np.array(sorted(keys), np.int64).reshape(-1, 2)
+        if not keys or len(rising) < len(stamps) or key_table[0, 0] > rising[0]:
+            return None
+        if self._stream.codec_context.has_b_frames and rising.tolist() == stamps:
+            return None  # AVI: frames are decoded in another order than shown, stamps do not tell
+        return _Contents(rising, key_table[:, 0], key_table[:, 1])
+
+    def _pick(self, picks: np.ndarray) -> Iterator[Any]:
+        """Yield the decoded frames of these numbers, starting at the key frame before them."""
+        contents = self._contents
+        assert contents is not None
+        wanted = contents.stamps[picks].tolist()
+        self._seek(contents, wanted[0])
+        only_keys = set(wanted) if len(contents.key_stamps) == len(contents.stamps) else None
+        last, found = -(2**63), 0
+        for frame in self._decode(only_keys):
+            if frame.pts is None or frame.pts <= last:
+                break
+            last = frame.pts
+            if last > wanted[found]:
+                break
+            if last == wanted[found]:
+                yield frame
+                found += 1
+                if found == len(wanted):
+                    return
+        raise _ContentsError(f"{self._path}: a frame of this video cannot be decoded.")
+
+    def _seek(self, contents: _Contents, stamp: int) -> None:
+        from av.error import FFmpegError
+
+        key = np.searchsorted(contents.key_stamps, stamp, side="right") - 1
+        try:
+            self._container.seek(int(contents.key_seeks[key]), stream=self._stream)
+        except FFmpegError as error:
+            raise _ContentsError(f"{self._path}: {error.strerror}.") from None
+
+    def _decode(self, only: set[int] | None) -> Iterator[Any]:
+        """Decode from where the file stands; where each packet is a picture, ``only`` these."""
+        from av.error import FFmpegError
+
+        try:
+            for packet in self._container.demux(self._stream):
+                if only is None or packet.size == 0 or packet.pts in only:
+                    yield from packet.decode()
+        except FFmpegError as error:
+            raise _ContentsError(f"{self._path}: {error.strerror}.") from None
+
+    def _pick_counted(self, picks: np.ndarray) -> Iterator[Any]:
+        wanted = set(picks.tolist())
+        for number, frame in enumerate(self._decode_all()):
+            if number in wanted:
+                yield frame
+                wanted.remove(number)
+            if not wanted:
+                return
+        raise SourceError(f"{self._path}: a frame of this video cannot be decoded a second time.")
+
+    def _decode_all(self) -> Iterator[Any]:
+        """Decode from the start and leave out what is damaged, as the board's source does."""
+        from av.error import FFmpegError
+
+        self._container.close()
+        self._container, self._stream = _open_container(self._path)
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                packet = next(packets, None)
+            except FFmpegError:  # the file ends in the middle of a packet
+                return
+            if packet is None:
+                return
+            try:
+                frames = packet.decode()
+            except FFmpegError:
+                continue
+            yield from frames
+
+    def _decode_times(self) -> np.ndarray:
+        """Decode the whole file for the times of its frames, from 0."""
+        presented: list[int | None] = []
+        decoded: list[int | None] = []
+        for frame in self._decode_all():
+            presented.append(frame.pts)
+            decoded.append(frame.dts)
+        if not presented:
+            raise SourceError(
+                f"{self._path}: no frame of this video can be decoded. Is the file whole? "
+                "Copy it again, or take it out of the data set."
+            )
+        # Of MPEG-4 in AVI, decoders only guess when a frame is shown; it was decoded in this order.
+        stamps = presented if _rises(presented) else decoded
+        times_s: list[float] = []
+        for stamp in stamps:
+            known_s = -1.0 if stamp is None else float(stamp * self._time_base)
+            late = not times_s or known_s > times_s[-1]
+            times_s.append(known_s if late else times_s[-1] + self._gap_s)
+        return np.array(times_s) - times_s[0]
+
+    def _missing_part(self) -> str:
+        """Say how much of a file that ends early is there."""
+        if self._stream.duration is not None:
+            declared_s = float(self._stream.duration * self._time_base)
+        else:
+            declared_s = (self._container.duration or 0) / 1e6
+        held_s = float(self.times_s[-1]) + self._gap_s
+        if held_s >= WHOLE_PART * declared_s:
+            return ""
+        return (
+            f"{self._path}: only {held_s:.1f} of {declared_s:.1f} s could be decoded; "
+            "the file is damaged."
+        )
+
+
+def _rises(stamps: Sequence[int | None]) -> bool:
+    known = [stamp for stamp in stamps if stamp is not None]
+    return len(known) == len(stamps) and all(np.diff(known) > 0)
+
+
+def _open_container(path: pathlib.Path) -> tuple[Any, Any]:
+    """Return a PyAV container and its video stream, which decodes in one thread."""
+    import av
+    from av.error import FFmpegError
+
+    av.logging.set_level(None)  # our errors say what is wrong
+    name = plain_path(path.absolute())  # absolute, so that no part of it is taken for a protocol
+    container = None
+    try:
+        # Some formats are lists of other files and addresses; only this file is opened.
+        container = av.open(name, metadata_errors="replace", options={"protocol_whitelist": "file"})
+        stream = container.streams.video[0]
+    except (FFmpegError, IndexError) as error:
+        if container is not None:
+            container.close()
+        if isinstance(error, OSError) and error.errno and not isinstance(error, ValueError):
+            raise SourceError(str(readable_os_error(error, path))) from None
+        raise SourceError(
+            f"{path}: not a video that can be decoded. Is the file whole? "
+            f"Try to convert it: ffmpeg -i {path.name} converted.mp4"
+        ) from None
+    stream.codec_context.thread_count = 1  # workers share the cores already
+    return container, stream
+
+
+def _turn(picture: np.ndarray, rotation: int) -> np.ndarray:
+    """Turn what a camera held sideways took, as OpenCV does; degrees counterclockwise."""
+    turned: np.ndarray = np.rot90(picture, round(rotation / 90))
+    return np.ascontiguousarray(turned)
