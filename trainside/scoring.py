@@ -24,7 +24,7 @@ from clipedge.trainside.normalisation import normalise
 
 log = logging.getLogger(__name__)
 
-PROBLEMS_SHOWN = 5  # of the files that were left out
+PROBLEMS_SHOWN = 5  # of the damaged videos, in a message
 VIDEOS_AHEAD = 2  # that each worker may have read before they are asked for
 
 
@@ -73,6 +73,13 @@ class ModelScorer:
         self._device = torch.device(device)
         self._model = model.to(self._device)
         self._mixed = self._device.type == "cuda"
+
+    @property
+    def device_name(self) -> str:
+        """The GPU's name, or ``cpu``."""
+        if self._device.type == "cuda":
+            return torch.cuda.get_device_name(self._device)
+        return self._device.type
 
     def score(self, clips: np.ndarray) -> np.ndarray:
         """Return (N, classes) float32 scores of (N, 3, T, S, S) uint8, RGB.
@@ -134,7 +141,7 @@ class Scores(NamedTuple):
         scores: (N, classes) float32; rows sum to 1.
         targets: (N,) int64, true classes.
         videos: (N,) int64, number of the video each clip is from.
-        problems: one line for each video that could not be read.
+        problems: one line for each video that could not be read, or not to its end.
     """
 
     scores: np.ndarray
@@ -180,17 +187,17 @@ def require_clips(scores: Scores, what: str) -> None:
     """Raise ClipedgeError where no video could be read."""
     if len(scores.targets) == 0:
         count = len(scores.problems)
-        reason = f"{scores.problems[0]} ({count} such files)" if count else "no videos for it."
+        reason = f"{scores.problems[0]} ({count} such videos)" if count else "no videos for it."
         raise ClipedgeError(f"There are no {what}: {reason}")
 
 
 def warn_of_problems(problems: Sequence[str]) -> None:
-    """Say on stderr which files were left out and why."""
+    """Say on stderr which videos are damaged, and how."""
     if not problems:
         return
     shown = problems[:PROBLEMS_SHOWN]
     more = len(problems) - len(shown)
-    lines = [f"{len(problems)} files were left out:", *shown]
+    lines = [f"{len(problems)} damaged videos, left out or read in part:", *shown]
     log.warning("%s", "\n".join([*lines, f"... and {more} more"] if more else lines))
 
 
@@ -240,7 +247,7 @@ def _read(clips: "Dataset[VideoClips]", workers: int) -> Iterator[VideoClips]:
         num_workers=workers,
         # Arrays stay arrays, which travel through a pipe. Tensors would go through shared memory,
         # of which a container has 64 MB unless it is told otherwise.
-        collate_fn=_as_it_is,
+        collate_fn=_as_it_is,  # type: ignore[arg-type]  # it takes one item
         worker_init_fn=start_worker if workers else None,
         multiprocessing_context=worker_context() if workers else None,
         prefetch_factor=VIDEOS_AHEAD if workers else None,
