@@ -20,6 +20,9 @@ from clipedge.trainside.data.catalog import Recording
 
 T = TypeVar("T")
 
+# Formats that can be entered at any key frame; others claim it and are a few pictures off.
+_SEEKABLE = ("avi", "matroska", "mov", "mp4", "webm")
+
 
 class Footage(Closing, abc.ABC):
     """An opened recording.
@@ -132,11 +135,11 @@ class VideoFootage(Footage):
             self._gap_s = 1.0 / (float(rate) if rate and 0 < rate < 1000 else FALLBACK_RATE_HZ)
             self._contents = None if from_start else self._list_packets()
             if self._contents is not None:
-                stamps = self._contents.stamps
-                self.times_s = (stamps - stamps[0]) * float(self._time_base)
+                times_s = self._contents.stamps * float(self._time_base)
             else:
-                self.times_s = self._decode_times()
-            self.problem = self._missing_part()
+                times_s = self._decode_times()
+            self.times_s = times_s - times_s[0]
+            self.problem = self._missing_part(float(times_s[-1]))
         except BaseException:
             self.close()
             raise
@@ -148,7 +151,7 @@ class VideoFootage(Footage):
             picture: np.ndarray = self._reformatter.reformat(
                 frame, format="bgr24", interpolation=self._interpolation, threads=1
             ).to_ndarray()
-            yield _turn(picture[..., ::-1], frame.rotation)
+            yield _turned(picture, frame.rotation)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -158,6 +161,8 @@ class VideoFootage(Footage):
         """Return what the file's packets say, or None where they do not say enough."""
         from av.error import FFmpegError
 
+        if not set(self._container.format.name.split(",")) & set(_SEEKABLE):
+            return None
         stamps: list[int] = []
         keys: list[tuple[int, int]] = []
         try:
@@ -185,9 +190,9 @@ class VideoFootage(Footage):
         assert contents is not None
         wanted = contents.stamps[picks].tolist()
         self._seek(contents, wanted[0])
-        only_keys = set(wanted) if len(contents.key_stamps) == len(contents.stamps) else None
+        all_keys = len(contents.key_stamps) == len(contents.stamps)
         last, found = -(2**63), 0
-        for frame in self._decode(only_keys):
+        for frame in self._decode(set(wanted), all_keys):
             if frame.pts is None or frame.pts <= last:
                 break
             last = frame.pts
@@ -209,13 +214,21 @@ class VideoFootage(Footage):
         except FFmpegError as error:
             raise _ContentsError(f"{self._path}: {error.strerror}.") from None
 
-    def _decode(self, only: set[int] | None) -> Iterator[Any]:
-        """Decode from where the file stands; where each packet is a picture, ``only`` these."""
+    def _decode(self, shown: set[int], all_keys: bool) -> Iterator[Any]:
+        """Decode from where the file stands what is needed to show the frames of these stamps."""
         from av.error import FFmpegError
 
+        codec = self._stream.codec_context
+        started = False
         try:
             for packet in self._container.demux(self._stream):
-                if only is None or packet.size == 0 or packet.pts in only:
+                if not started and not packet.is_keyframe:
+                    break
+                started = True
+                wanted = packet.size == 0 or packet.pts in shown
+                if wanted or not all_keys:
+                    # Pictures that no other refers to need not be decoded to decode the others.
+                    codec.skip_frame = "DEFAULT" if wanted else "NONREF"
                     yield from packet.decode()
         except FFmpegError as error:
             raise _ContentsError(f"{self._path}: {error.strerror}.") from None
@@ -251,7 +264,7 @@ class VideoFootage(Footage):
             yield from frames
 
     def _decode_times(self) -> np.ndarray:
-        """Decode the whole file for the times of its frames, from 0."""
+        """Decode the whole file for the times of its frames, by its own clock."""
         presented: list[int | None] = []
         decoded: list[int | None] = []
         for frame in self._decode_all():
@@ -269,16 +282,17 @@ class VideoFootage(Footage):
             known_s = -1.0 if stamp is None else float(stamp * self._time_base)
             late = not times_s or known_s > times_s[-1]
             times_s.append(known_s if late else times_s[-1] + self._gap_s)
-        return np.array(times_s) - times_s[0]
+        return np.array(times_s)
 
-    def _missing_part(self) -> str:
+    def _missing_part(self, last_s: float) -> str:
         """Say how much of a file that ends early is there."""
         if self._stream.duration is not None:
             declared_s = float(self._stream.duration * self._time_base)
         else:
             declared_s = (self._container.duration or 0) / 1e6
         held_s = float(self.times_s[-1]) + self._gap_s
-        if held_s >= WHOLE_PART * declared_s:
+        # Some formats count the duration from their clock's 0, others from the first frame.
+        if max(held_s, last_s + self._gap_s) >= WHOLE_PART * declared_s:
             return ""
         return (
             f"{self._path}: only {held_s:.1f} of {declared_s:.1f} s could be decoded; "
@@ -316,7 +330,18 @@ def _open_container(path: pathlib.Path) -> tuple[Any, Any]:
     return container, stream
 
 
-def _turn(picture: np.ndarray, rotation: int) -> np.ndarray:
-    """Turn what a camera held sideways took, as OpenCV does; degrees counterclockwise."""
-    turned: np.ndarray = np.rot90(picture, round(rotation / 90))
-    return np.ascontiguousarray(turned)
+def _turned(picture: np.ndarray, rotation: int) -> np.ndarray:
+    """Return the upright picture in RGB of one in BGR, as OpenCV does of a camera held sideways.
+
+    Args:
+        picture: (H, W, 3) uint8, BGR.
+        rotation: degrees counterclockwise, of the stream's display matrix.
+    """
+    import cv2
+
+    quarters = round(rotation / 90) % 4
+    if quarters:
+        turns = (cv2.ROTATE_90_COUNTERCLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_CLOCKWISE)
+        picture = cv2.rotate(picture, turns[quarters - 1])
+    result: np.ndarray = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+    return result

@@ -11,7 +11,7 @@ from clipedge.jetson.spec import ClipSpec
 # Training takes the frames nearest to this part of a spacing: more would only fill the cache.
 GRID_PARTS = 4
 # A video with not many more frames than that is taken as it is.
-WORTH_THINNING = 1.5
+WORTH_THINNING = 1.2
 
 
 def nearest(times_s: np.ndarray, moments_s: np.ndarray) -> np.ndarray:
