@@ -15,6 +15,7 @@ PARSERS = {
     "export-engine": "clipedge.export.cli",
     "jetson-bench": "clipedge.benchmarks.cli",
     "gesture-demo": "clipedge.jetson.cli",
+    "gesture-record": "clipedge.jetson.record_cli",
 }
 
 

@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("jetson", "export", "benchmarks", "trainside")
-COMMANDS = ("train-clips", "export-engine", "jetson-bench", "gesture-demo")
+COMMANDS = ("train-clips", "export-engine", "jetson-bench", "gesture-demo", "gesture-record")
 HELP_CPU_LIMIT_S = 0.3
 HELP_RUNS = 5
 
@@ -109,7 +109,7 @@ def test_the_wheel_asks_for_python_36_and_numpy_alone(wheel: Path) -> None:
     assert wheel.name.endswith("-py3-none-any.whl")
 
 
-def test_the_wheel_declares_the_four_commands(console_scripts: dict[str, str]) -> None:
+def test_the_wheel_declares_the_five_commands(console_scripts: dict[str, str]) -> None:
     assert set(console_scripts) == set(COMMANDS)
 
 

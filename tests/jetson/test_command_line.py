@@ -1,4 +1,4 @@
-"""What the four commands share, tried on a small command in a process of its own."""
+"""What the five commands share, tried on a small command in a process of its own."""
 
 import os
 import signal

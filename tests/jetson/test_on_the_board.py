@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 BOARD_PACKAGES = ("clipedge.jetson", "clipedge.export", "clipedge.benchmarks")
-BOARD_COMMANDS = ("export-engine", "jetson-bench", "gesture-demo")
+BOARD_COMMANDS = ("export-engine", "jetson-bench", "gesture-demo", "gesture-record")
 OF_THE_BOARD = sys.version_info[:2] == (3, 6)
 
 

@@ -1,0 +1,160 @@
+"""A folder of classes as recordings go into it: DIR/<class>/<class>_0001.avi and so on.
+
+``train-clips fit --data DIR`` reads it.
+"""
+
+import contextlib
+import pathlib
+import re
+import shlex
+import unicodedata
+from typing import Dict, List, Optional
+
+from clipedge.jetson.camera import IMAGE_SUFFIXES
+from clipedge.jetson.command_line import format_table
+from clipedge.jetson.errors import UsageError
+from clipedge.jetson.files import PathLike, plain_path, readable_os_error
+from clipedge.jetson.recogniser import BACKGROUND_LABELS
+
+# What training takes for a video; the same as in clipedge.trainside.data.folder.
+VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".mpeg", ".webm")
+BACKGROUND = "No gesture"  # the name to suggest
+LONGEST_LABEL = 200  # bytes; a file name of 255 holds it with number and suffix
+FEW_CLIPS = 5  # every fifth clip is for validation
+
+
+class ClassFolders:
+    """The classes under one folder, which need not exist yet."""
+
+    def __init__(self, root: PathLike) -> None:
+        """Take the folder's name.
+
+        Raises:
+            UsageError: the name is not UTF-8.
+        """
+        self.root = pathlib.Path(plain_path(root))
+
+    def counts(self) -> Dict[str, int]:
+        """Return how many clips each class has, in the order of the names.
+
+        Raises:
+            ClipedgeError: the folder cannot be read.
+        """
+        try:
+            if not self.root.exists():
+                return {}
+            folders = sorted(entry for entry in self.root.iterdir() if entry.is_dir())
+            return {
+                folder.name: sum(_is_clip(entry) for entry in folder.iterdir())
+                for folder in folders
+                if not folder.name.startswith(".")
+            }
+        except OSError as error:
+            raise readable_os_error(error, self.root) from None
+
+    def check_label(self, label: str) -> None:
+        """Refuse what makes no folder, and a second spelling of a class that is there.
+
+        Raises:
+            UsageError: it says what is wrong and what to give instead.
+        """
+        problem = _problem_of_name(label)
+        if problem:
+            raise UsageError(f"--label '{label}': {problem}; give a name such as 'Swipe left'.")
+        plain_path(label)
+        known = self.counts()
+        alike = [name for name in known if _key(name) == _key(label)]
+        if alike and label not in alike:
+            raise UsageError(
+                f"--label '{label}': {self.root} already has the class '{alike[0]}'. "
+                f"Add to it with --label {shlex.quote(alike[0])}, or choose another name."
+            )
+
+    def free_path(self, label: str) -> pathlib.Path:
+        """Return the path of the next clip of a class: one number above the highest there is."""
+        folder = self.root / label
+        pattern = re.compile(re.escape(f"{label}_") + r"(\d+)(\.|$)", re.IGNORECASE)
+        try:
+            names = [entry.name for entry in folder.iterdir()] if folder.exists() else []
+        except OSError as error:
+            raise readable_os_error(error, folder) from None
+        found = [pattern.match(name) for name in names]
+        highest = max([int(match.group(1)) for match in found if match], default=0)
+        return folder / f"{label}_{highest + 1:04d}.avi"
+
+    def drop_if_empty(self, label: str) -> None:
+        """Remove the folder of a class that has no clip, after the only one was deleted."""
+        with contextlib.suppress(OSError):  # it is not empty, or not there
+            (self.root / label).rmdir()
+
+    def overview(self) -> str:
+        """Return a table of the classes and, below it, what to do next."""
+        counts = self.counts()
+        lines = []
+        if counts:
+            rows = [[name, str(count)] for name, count in counts.items()]
+            lines.append(format_table(["class", "clips"], rows))
+        return "\n".join(lines + self._next_steps(counts))
+
+    def _next_steps(self, counts: Dict[str, int]) -> List[str]:
+        filled = {name: count for name, count in counts.items() if count}
+        folder = shlex.quote(str(self.root))
+        record = f"gesture-record --label {{}} --source 0 --output {folder}"
+        steps = []
+        if not filled:
+            return [f"No clips in {self.root} yet. Record some: " + record.format("wave")]
+        few = [f"'{name}'" for name, count in filled.items() if count < FEW_CLIPS]
+        if few:
+            steps.append(
+                f"Fewer than {FEW_CLIPS} clips: {', '.join(few)}. Record more: every fifth clip is "
+                "kept from training, to measure with."
+            )
+        if not any(_is_background(name) for name in filled):
+            steps.append(
+                f"No class '{BACKGROUND}': without one, every moment looks like some gesture. "
+                "Record yourself sitting still, talking, scratching your head:\n  "
+                + record.format(shlex.quote(BACKGROUND))
+            )
+        if len(filled) < 2:
+            steps.append("One class is not enough to learn from. Record another:\n  "
+                         + record.format("NAME"))  # fmt: skip
+        else:
+            steps.append(
+                f"Train:\n  train-clips fit --model shufflenetv1 --width 0.5 --data {folder}"
+            )
+        return steps
+
+
+def _problem_of_name(label: str) -> Optional[str]:
+    if not label.strip():
+        return "it is empty"
+    if label != label.strip():
+        return "it begins or ends with a blank"
+    if label.startswith("."):
+        return "it begins with a dot, and hidden folders are not read"
+    if any(letter in '/\\:*?"<>|' for letter in label):
+        return 'none of / \\ : * ? " < > | makes a folder everywhere'
+    if not label.isprintable():
+        return "it holds what cannot be shown"
+    if len(label.encode("utf-8", "replace")) > LONGEST_LABEL:
+        return f"it is longer than {LONGEST_LABEL} bytes"
+    return None
+
+
+def _key(label: str) -> str:
+    """The same for two names that people, or file systems, take for one."""
+    text = unicodedata.normalize("NFKC", label).casefold()
+    return " ".join(text.replace("_", " ").split())
+
+
+def _is_background(label: str) -> bool:
+    """As the recogniser sees it."""
+    return label.replace("_", " ").strip().lower() in BACKGROUND_LABELS
+
+
+def _is_clip(entry: pathlib.Path) -> bool:
+    if entry.name.startswith("."):
+        return False
+    if entry.is_dir():
+        return any(file.suffix.lower() in IMAGE_SUFFIXES for file in entry.iterdir())
+    return entry.suffix.lower() in VIDEO_SUFFIXES
