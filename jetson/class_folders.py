@@ -16,7 +16,7 @@ from clipedge.jetson.errors import UsageError
 from clipedge.jetson.files import PathLike, plain_path, readable_os_error
 from clipedge.jetson.recogniser import BACKGROUND_LABELS
 
-# What training takes for a video; the same as in clipedge.trainside.data.folder.
+# What training takes for a video.
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".mpeg", ".webm")
 BACKGROUND = "No gesture"  # the name to suggest
 LONGEST_LABEL = 200  # bytes; a file name of 255 holds it with number and suffix

@@ -7,8 +7,6 @@ from typing import Literal, NamedTuple
 
 Part = Literal["all", "training", "validation"]
 
-VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".mpeg", ".webm")
-
 
 class Recording(NamedTuple):
     """One labelled video.

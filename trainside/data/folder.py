@@ -10,10 +10,11 @@ import os
 import pathlib
 
 from clipedge.jetson.camera import IMAGE_SUFFIXES
+from clipedge.jetson.class_folders import VIDEO_SUFFIXES
 from clipedge.jetson.command_line import nearest
 from clipedge.jetson.errors import UsageError
 from clipedge.jetson.files import plain_path
-from clipedge.trainside.data.catalog import VIDEO_SUFFIXES, Catalog, Part, Recording
+from clipedge.trainside.data.catalog import Catalog, Part, Recording
 from clipedge.trainside.data.labels import check_labels, unknown_label
 from clipedge.trainside.data.lists import entries, find_file, holding, read_table, refuse_twice
 

@@ -10,8 +10,9 @@ import os
 import pathlib
 from typing import NamedTuple
 
+from clipedge.jetson.class_folders import VIDEO_SUFFIXES
 from clipedge.jetson.errors import UsageError
-from clipedge.trainside.data.catalog import VIDEO_SUFFIXES, Catalog, Part, Recording
+from clipedge.trainside.data.catalog import Catalog, Part, Recording
 from clipedge.trainside.data.labels import check_labels, unknown_label
 from clipedge.trainside.data.lists import entries, find_file, read_table, require_some
 
@@ -76,7 +77,8 @@ def read_catalog(
         validation = _read_csv(path, "validation")
         _check_known(validation, labels)
         lines = lines + validation
-    return require_some(_match(lines, labels, part, _find_videos(root, part)), root)
+    trained = {line.stem: line.place for line in training} if part == "validation" else {}
+    return require_some(_match(lines, labels, part, _find_videos(root, part), trained), root)
 
 
 def _list_folders(root: pathlib.Path, annotations: pathlib.Path | None) -> list[pathlib.Path]:
@@ -122,8 +124,13 @@ def _check_known(lines: list[_Line], labels: tuple[str, ...]) -> None:
 
 
 def _match(
-    lines: list[_Line], labels: tuple[str, ...], part: Part, there: dict[tuple[str, str], str]
+    lines: list[_Line],
+    labels: tuple[str, ...],
+    part: Part,
+    there: dict[tuple[str, str], str],
+    trained: dict[str, str],
 ) -> Catalog:
+    """Return what is there of ``lines``, but for what is listed in ``trained`` too, by its stem."""
     targets = {label: target for target, label in enumerate(labels)}
     keys = {label: _key(label) for label in labels}
     recordings, left_out = [], []
@@ -134,6 +141,8 @@ def _match(
         path = next((there[place] for place in places if place in there), None)
         if path is None:
             left_out.append(f"{line.label}/{line.stem}.mp4, of {line.place}, is not there")
+        elif line.stem in trained:
+            left_out.append(f"{path}, of {line.place}, is for training in {trained[line.stem]}")
         elif path in taken:
             left_out.append(f"{path}, of {line.place}, is already that of {taken[path]}")
         else:

@@ -1,5 +1,6 @@
 """From what the command line says about data to the catalog of one part of it."""
 
+import dataclasses
 import logging
 import pathlib
 from collections.abc import Callable
@@ -52,14 +53,19 @@ def open_catalog(choice: DataChoice, part: Part) -> Catalog:
         raise UsageError(f"Unknown layout '{choice.layout}'; {nearest(choice.layout, LAYOUTS)}")
     root = _folder(choice.data)
     annotations = _folder(choice.annotations) if choice.annotations else None
-    layout = choice.layout if choice.layout != "auto" else _recognise(root, annotations)
+    layout, mark = choice.layout, ""
+    if layout == "auto":
+        layout, mark = _recognise(root, annotations)
     if choice.split != 1 and layout != "ucf101":
         raise UsageError(
             f"Split {choice.split} was asked for, but {root} is read as '{layout}'; only UCF-101 "
             "has numbered splits (--layout ucf101)."
         )
     catalog = _reader(layout, choice.split)(root, part, annotations)
-    _tell(catalog)
+    if layout == "folder" and catalog.name in OFFICIAL:  # that name says something else
+        catalog = dataclasses.replace(catalog, name=f"{catalog.name}_folder")
+    log.info("%s: %s%s", root, catalog.summary(), mark)
+    _warn_of_missing(catalog)
     return catalog
 
 
@@ -83,23 +89,22 @@ def _folder(name: str) -> pathlib.Path:
     return path
 
 
-def _recognise(root: pathlib.Path, annotations: pathlib.Path | None) -> str:
+def _recognise(root: pathlib.Path, annotations: pathlib.Path | None) -> tuple[str, str]:
+    """Return the layout and the end of a message that says what it was recognised by."""
     marks = {name: module.recognise(root, annotations) for name, module in OFFICIAL.items()}
     found = {name: mark for name, mark in marks.items() if mark}
     if len(found) > 1:
         told = " and ".join(f"{name} ({mark})" for name, mark in found.items())
         raise UsageError(f"{root} looks like {told}; say which one it is with --layout.")
     for name, mark in found.items():
-        log.info("%s: read as %s (found %s)", root, name, mark)
-        return name
-    log.info("%s: read as a folder of classes", root)
-    return "folder"
+        return name, f" (read as {name}: found {mark})"
+    return "folder", " (read as a folder of classes)"
 
 
-def _tell(catalog: Catalog) -> None:
-    log.info("%s", catalog.summary())
-    if catalog.left_out:
-        shown = catalog.left_out[:LEFT_OUT_SHOWN]
-        more = len(catalog.left_out) - len(shown)
-        lines = [f"{len(catalog.left_out)} listed videos were left out:", *shown]
-        log.warning("%s", "\n".join([*lines, f"... and {more} more"] if more else lines))
+def _warn_of_missing(catalog: Catalog) -> None:
+    if not catalog.left_out:
+        return
+    shown = catalog.left_out[:LEFT_OUT_SHOWN]
+    more = len(catalog.left_out) - len(shown)
+    lines = [f"{len(catalog.left_out)} listed videos were left out:", *shown]
+    log.warning("%s", "\n".join([*lines, f"... and {more} more"] if more else lines))

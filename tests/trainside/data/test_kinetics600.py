@@ -96,6 +96,15 @@ def test_a_line_that_repeats_a_video_gives_no_second_recording(tree):
     assert "line 4, is already that of kinetics-600_train.csv line 3" in catalog.left_out[0]
 
 
+def test_a_video_of_training_is_not_taken_for_validation_too(tree):
+    shutil.copytree(tree / "train", tree / "val", dirs_exist_ok=True)
+    with (tree / "kinetics-600_val.csv").open("a") as file:
+        file.write("abseiling,--QUuC4vJs0,84,94,val\n")
+    catalog = read_catalog(tree, "validation")
+    assert _names(catalog) == [("xyzxyzxyzxy_000007_000017.mp4", "abseiling")]
+    assert "is for training in kinetics-600_train.csv line 3" in catalog.left_out[0]
+
+
 @pytest.mark.parametrize("name", ["train.csv", "kinetics_600_train.csv"])
 def test_the_csv_files_may_have_other_names_and_lie_elsewhere(tree, name):
     (tree / "annotations").mkdir()

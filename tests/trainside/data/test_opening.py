@@ -30,8 +30,12 @@ def test_an_official_layout_is_recognised_and_told(name, request, caplog):
     catalog = open_catalog(DataChoice(str(root)), "training")
     assert catalog.name == TREES[name]
     assert open_catalog(DataChoice(str(root), TREES[name]), "training") == catalog
-    assert f"{root}: read as {TREES[name]} (found " in caplog.text
-    assert catalog.summary() in caplog.text
+    assert f"{root}: {catalog.summary()} (read as {TREES[name]}: found " in caplog.text
+
+
+def test_a_folder_of_classes_takes_no_data_sets_name(plain):
+    plain = plain.rename(plain.with_name("jester"))
+    assert open_catalog(DataChoice(str(plain)), "training").name == "jester_folder"
 
 
 @pytest.mark.parametrize(("name", "inside"), [("jester", "20bn-jester-v1"), ("ucf101", "UCF-101")])
