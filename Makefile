@@ -54,7 +54,7 @@ find_python36 = $(call first_python,$(or $(PYTHON36),python3.6 \
 
 .PHONY: setup
 setup: $(READY) ## create .venv with pinned versions (PYTHON=... chooses the interpreter)
-	@echo "Ready: $(BIN) has train-clips, export-engine, jetson-bench and gesture-demo."
+	@echo "Ready: $(BIN) has train-clips, export-engine, jetson-bench, gesture-demo and gesture-record."
 
 # An environment that works is brought up to date in place, one that pip does not start in is made
 # anew. Building without isolation uses the pinned setuptools.

@@ -18,6 +18,8 @@ from clipedge.jetson.recogniser import BACKGROUND_LABELS
 
 # What training takes for a video.
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".mpeg", ".webm")
+# The two folders of a data set that is split already; as in clipedge.trainside.data.folder.
+SIDES = (("training", "train"), ("validation", "val"))
 BACKGROUND = "No gesture"  # the name to suggest
 LONGEST_LABEL = 200  # bytes; a file name of 255 holds it with number and suffix
 FEW_CLIPS = 5  # every fifth clip is for validation
@@ -120,9 +122,17 @@ class ClassFolders:
                          + record.format("NAME"))  # fmt: skip
         else:
             steps.append(
-                f"Train:\n  train-clips fit --model shufflenetv1 --width 0.5 --data {folder}"
+                "Train:\n  train-clips fit --model shufflenetv1 --width 0.5 --data "
+                + shlex.quote(str(self._data_set()))
             )
         return steps
+
+    def _data_set(self) -> pathlib.Path:
+        """Return what to train on: the folder above, where this is one of its two sides."""
+        above = self.root.parent
+        sides = [name for names in SIDES for name in names if (above / name).is_dir()]
+        whole = all(any(name in sides for name in names) for names in SIDES)
+        return above if whole and self.root.name in sides else self.root
 
 
 def _problem_of_name(label: str) -> Optional[str]:

@@ -9,7 +9,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 BOARD_PAGE = ROOT / "docs/on-the-board.md"
-PAGES = (BOARD_PAGE, ROOT / "docker/README.md", ROOT / "README.md")
+OWN_GESTURES_PAGE = ROOT / "docs/own-gestures.md"
+PAGES = (BOARD_PAGE, OWN_GESTURES_PAGE, ROOT / "docker/README.md", ROOT / "README.md")
 PARSERS = {
     "train-clips": "clipedge.trainside.cli",
     "export-engine": "clipedge.export.cli",
@@ -50,6 +51,12 @@ def test_the_page_goes_the_whole_way_to_a_running_engine() -> None:
     names = [words[0] for words in _own_commands(BOARD_PAGE)]
     assert list(dict.fromkeys(names)) == ["export-engine", "jetson-bench", "gesture-demo"]
     assert any("--onnx" in words for words in _own_commands(BOARD_PAGE))
+
+
+def test_the_page_of_own_gestures_goes_from_the_camera_to_the_live_demo() -> None:
+    names = [words[0] for words in _own_commands(OWN_GESTURES_PAGE)]
+    order = ["gesture-record", "train-clips", "export-engine", "gesture-demo"]
+    assert list(dict.fromkeys(names)) == order
 
 
 def test_the_page_installs_what_the_boards_image_installs_in_the_same_order() -> None:

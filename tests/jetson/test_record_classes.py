@@ -96,6 +96,13 @@ def test_a_background_class_as_the_recogniser_knows_it_is_enough(tmp_path, name)
     assert text.endswith(f"train-clips fit --model shufflenetv1 --width 0.5 --data {tmp_path}")
 
 
+def test_one_of_the_two_sides_of_a_data_set_leads_to_training_on_both(tmp_path):
+    training = fill(tmp_path / "training", wave=9, swipe=9)
+    assert training.overview().endswith(f"--data {tmp_path / 'training'}")
+    fill(tmp_path / "val", wave=9, swipe=9)
+    assert training.overview().endswith(f"--data {tmp_path}")
+
+
 def test_a_class_of_few_clips_is_named(tmp_path):
     text = fill(tmp_path, wave=9, swipe=3).overview()
     assert "Fewer than 5 clips: 'swipe'" in text
