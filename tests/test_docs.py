@@ -10,7 +10,13 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 BOARD_PAGE = ROOT / "docs/on-the-board.md"
 OWN_GESTURES_PAGE = ROOT / "docs/own-gestures.md"
-PAGES = (BOARD_PAGE, OWN_GESTURES_PAGE, ROOT / "docker/README.md", ROOT / "README.md")
+PAGES = (
+    BOARD_PAGE,
+    OWN_GESTURES_PAGE,
+    ROOT / "docs/data-sets.md",
+    ROOT / "docker/README.md",
+    ROOT / "README.md",
+)
 PARSERS = {
     "train-clips": "clipedge.trainside.cli",
     "export-engine": "clipedge.export.cli",

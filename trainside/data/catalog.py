@@ -48,9 +48,10 @@ class Catalog:
         """Return one line: how many recordings of how many classes were found, and left out."""
         counts = Counter(recording.target for recording in self.recordings)
         held = [counts[target] for target in range(len(self.labels))]
-        spread = f", {min(held)} to {max(held)} a class" if held else ""
-        missing = f"; {len(self.left_out)} more are listed and left out" if self.left_out else ""
+        few, many = min(held, default=0), max(held, default=0)
+        spread = f"{few} a class" if few == many else f"{few} to {many} a class"
+        missing = f"; left out: {len(self.left_out)}" if self.left_out else ""
         return (
             f"{self.name}, {self.part}: {len(self)} recordings of {len(self.labels)} classes"
-            f"{spread}{missing}"
+            f", {spread}{missing}"
         )

@@ -106,5 +106,5 @@ def _warn_of_missing(catalog: Catalog) -> None:
         return
     shown = catalog.left_out[:LEFT_OUT_SHOWN]
     more = len(catalog.left_out) - len(shown)
-    lines = [f"{len(catalog.left_out)} listed videos were left out:", *shown]
+    lines = [f"Left out {len(catalog.left_out)} of the listed videos:", *shown]
     log.warning("%s", "\n".join([*lines, f"... and {more} more"] if more else lines))

@@ -40,6 +40,7 @@ def test_classes_are_in_the_order_of_the_alphabet_and_know_their_videos(root):
     assert [r.target for r in catalog.recordings] == [0] * 6 + [1] * 8
     assert {"wave/frames", "wave/UPPER.MP4"} <= set(_names(root, "all"))
     assert "notes.txt" not in str(catalog)
+    assert catalog.summary() == "gestures, all: 14 recordings of 2 classes, 6 to 8 a class"
 
 
 def test_hidden_folders_and_files_are_neither_classes_nor_videos(root):
@@ -51,6 +52,7 @@ def test_hidden_folders_and_files_are_neither_classes_nor_videos(root):
 def test_every_fifth_video_is_for_validation_and_none_is_on_both_sides(root):
     training, validation = _names(root, "training"), _names(root, "validation")
     assert validation == ["stop/4.avi", "wave/4.avi"]
+    assert "2 recordings of 2 classes, 1 a class" in read_catalog(root, "validation").summary()
     assert sorted(training + validation) == sorted(_names(root, "all"))
     assert not set(training) & set(validation)
 

@@ -53,7 +53,7 @@ def test_videos_that_are_not_unpacked_are_counted_and_listed(tree):
     catalog = read_catalog(tree, "training")
     assert len(catalog) == 9
     assert catalog.left_out == (f"{tree}/20bn-jester-v1/3, of jester-v1-train.csv line 3",)
-    assert "9 recordings of 27 classes, 0 to 2 a class; 1 more" in catalog.summary()
+    assert "9 recordings of 27 classes, 0 to 2 a class; left out: 1" in catalog.summary()
     for folder in (tree / "20bn-jester-v1").iterdir():
         shutil.rmtree(folder)
     with pytest.raises(UsageError, match="Not one of the 10 listed videos"):

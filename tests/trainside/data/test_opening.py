@@ -93,7 +93,7 @@ def test_what_is_left_out_is_said_shortly(generated_jester, tmp_path, caplog):
     for number in range(1, 6):
         shutil.rmtree(root / "20bn-jester-v1" / str(number))
     open_catalog(DataChoice(str(root)), "training")
-    assert "5 listed videos were left out:" in caplog.text
+    assert "Left out 5 of the listed videos:" in caplog.text
     assert "... and 2 more" in caplog.text
 
 
