@@ -20,6 +20,8 @@ from clipedge.trainside.data.catalog import Recording
 
 T = TypeVar("T")
 
+# Other formats are lists of files and addresses, text, or sound.
+_FORMATS = "asf,avi,flv,gif,m4v,matroska,mov,mp4,mpeg,mpegts,mpegvideo,ogg,webm"
 # Formats that can be entered at any key frame; others claim it and are a few pictures off.
 _SEEKABLE = ("avi", "matroska", "mov", "mp4", "webm")
 
@@ -102,12 +104,10 @@ class _Contents(NamedTuple):
     Attributes:
         stamps: (K,) int64, presentation times in units of the stream's time base, rising.
         key_stamps: (J,) int64, those of the key frames, rising; decoding can start at each.
-        key_seeks: (J,) int64, where to seek to for them.
     """
 
     stamps: np.ndarray
     key_stamps: np.ndarray
-    key_seeks: np.ndarray
 
 
 class VideoFootage(Footage):
@@ -164,7 +164,7 @@ class VideoFootage(Footage):
         if not set(self._container.format.name.split(",")) & set(_SEEKABLE):
             return None
         stamps: list[int] = []
-        keys: list[tuple[int, int]] = []
+        keys: list[int] = []
         try:
             for packet in self._container.demux(self._stream):
                 if packet.size == 0 or packet.is_discard:
@@ -173,16 +173,15 @@ class VideoFootage(Footage):
                     return None
                 stamps.append(packet.pts)
                 if packet.is_keyframe:
-                    keys.append((packet.pts, packet.pts if packet.dts is None else packet.dts))
+                    keys.append(packet.pts)
         except FFmpegError:
             return None
         rising = np.unique(np.array(stamps, np.int64))
-        key_table = np.array(sorted(keys), np.int64).reshape(-1, 2)
-        if not keys or len(rising) < len(stamps) or key_table[0, 0] > rising[0]:
+        if not keys or len(rising) < len(stamps) or min(keys) > rising[0]:
             return None
         if self._stream.codec_context.has_b_frames and rising.tolist() == stamps:
             return None  # AVI: frames are decoded in another order than shown, stamps do not tell
-        return _Contents(rising, key_table[:, 0], key_table[:, 1])
+        return _Contents(rising, np.unique(np.array(keys, np.int64)))
 
     def _pick(self, picks: np.ndarray) -> Iterator[Any]:
         """Yield the decoded frames of these numbers, starting at the key frame before them."""
@@ -210,7 +209,7 @@ class VideoFootage(Footage):
 
         key = np.searchsorted(contents.key_stamps, stamp, side="right") - 1
         try:
-            self._container.seek(int(contents.key_seeks[key]), stream=self._stream)
+            self._container.seek(int(contents.key_stamps[key]), stream=self._stream)
         except FFmpegError as error:
             raise _ContentsError(f"{self._path}: {error.strerror}.") from None
 
@@ -244,24 +243,16 @@ class VideoFootage(Footage):
         raise SourceError(f"{self._path}: a frame of this video cannot be decoded a second time.")
 
     def _decode_all(self) -> Iterator[Any]:
-        """Decode from the start and leave out what is damaged, as the board's source does."""
+        """Decode from the start to the end or to where the file is damaged, as the board does."""
         from av.error import FFmpegError
 
         self._container.close()
         self._container, self._stream = _open_container(self._path)
-        packets = self._container.demux(self._stream)
-        while True:
-            try:
-                packet = next(packets, None)
-            except FFmpegError:  # the file ends in the middle of a packet
-                return
-            if packet is None:
-                return
-            try:
-                frames = packet.decode()
-            except FFmpegError:
-                continue
-            yield from frames
+        try:
+            for packet in self._container.demux(self._stream):
+                yield from packet.decode()
+        except FFmpegError:
+            return
 
     def _decode_times(self) -> np.ndarray:
         """Decode the whole file for the times of its frames, by its own clock."""
@@ -290,6 +281,8 @@ class VideoFootage(Footage):
             declared_s = float(self._stream.duration * self._time_base)
         else:
             declared_s = (self._container.duration or 0) / 1e6
+        if self._container.format.name == "avi":  # of a cut file, only the header's count is right
+            declared_s = max(declared_s, self._stream.frames * self._gap_s)
         held_s = float(self.times_s[-1]) + self._gap_s
         # Some formats count the duration from their clock's 0, others from the first frame.
         if max(held_s, last_s + self._gap_s) >= WHOLE_PART * declared_s:
@@ -314,8 +307,9 @@ def _open_container(path: pathlib.Path) -> tuple[Any, Any]:
     name = plain_path(path.absolute())  # absolute, so that no part of it is taken for a protocol
     container = None
     try:
-        # Some formats are lists of other files and addresses; only this file is opened.
-        container = av.open(name, metadata_errors="replace", options={"protocol_whitelist": "file"})
+        options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
+        # Titles may be in any encoding.
+        container = av.open(name, metadata_errors="replace", options=options)
         stream = container.streams.video[0]
     except (FFmpegError, IndexError) as error:
         if container is not None:

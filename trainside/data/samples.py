@@ -17,7 +17,8 @@ class Sample(NamedTuple):
         offset: (3,) float32, grey levels added to each colour after that.
         target: index of its label.
         hints: (K,) float32 that help to learn (``data.hints``); K is 0 where there are none.
-        problems: one line for each recording that could not be read, in whose place this one is.
+        problems: one line for each recording that could not be read, in whose place this one is,
+            and one where this one ends early.
     """
 
     frames: np.ndarray
@@ -43,16 +44,30 @@ class VideoClips(NamedTuple):
     """All clips of one video that are scored.
 
     Attributes:
-        frames: (N, 3, T, S, S) uint8, RGB, as the board sees them; N is 0 where there is a problem.
+        frames: (N, 3, T, S, S) uint8, RGB, as the board sees them; N is 0 where it cannot be read.
         target: index of the video's label.
         video: its number in the data set.
-        problem: why it could not be read, else empty.
+        problem: why it could not be read, or not to its end; else empty.
     """
 
     frames: np.ndarray
     target: int
     video: int
     problem: str = ""
+
+
+class ValidationBatch(NamedTuple):
+    """Clips of a few videos.
+
+    Attributes:
+        frames: (N, 3, T, S, S) uint8, RGB; N may be 0.
+        targets: (N,) int64.
+        problems: one line for each video that could not be read.
+    """
+
+    frames: Tensor
+    targets: Tensor
+    problems: tuple[str, ...]
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
@@ -64,4 +79,14 @@ def collate(samples: Sequence[Sample]) -> Batch:
         torch.tensor([sample.target for sample in samples]),
         torch.from_numpy(np.stack([sample.hints for sample in samples])),
         tuple(problem for sample in samples for problem in sample.problems),
+    )
+
+
+def collate_videos(videos: Sequence[VideoClips]) -> ValidationBatch:
+    """Put the clips of a few videos behind one another."""
+    targets = [np.full(len(video.frames), video.target, np.int64) for video in videos]
+    return ValidationBatch(
+        torch.from_numpy(np.concatenate([video.frames for video in videos])),
+        torch.from_numpy(np.concatenate(targets)),
+        tuple(video.problem for video in videos if video.problem),
     )
