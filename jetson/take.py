@@ -164,9 +164,8 @@ def cut_takes(
         if first_s is None:
             first_s = start_s = frame.timestamp_s
         while frame.timestamp_s >= start_s + seconds - TOLERANCE_S:
-            shots = _within(held, start_s, start_s + seconds)
-            if len(shots) > 1:
-                yield encoder.take(shots)
+            if len(held) > 1:
+                yield encoder.take(held)
             else:
                 log.warning("No clip from %.1f s on: the video has a gap there.", start_s)
             number += 1
@@ -180,9 +179,3 @@ def cut_takes(
     end_s = held[-1].timestamp_s + 1.0 / rest.rate_hz
     if number == 0 or end_s >= start_s + seconds - TOLERANCE_S:
         yield rest
-
-
-def _within(shots: List[Shot], start_s: float, end_s: float) -> List[Shot]:
-    return [
-        shot for shot in shots if start_s - TOLERANCE_S <= shot.timestamp_s < end_s - TOLERANCE_S
-    ]

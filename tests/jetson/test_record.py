@@ -279,7 +279,7 @@ class Slower(tests["FakeCamera"]):
 tests["record"].open_source = lambda text, rate_hz: Slower(frames=10 ** 6)
 sys.exit(tests["main"](sys.argv[2:]))
 """
-DEADLINE_S = 30.0
+DEADLINE_S = 20.0
 
 
 class Conversation:

@@ -1,5 +1,6 @@
 import logging
 import pathlib
+import struct
 
 import numpy as np
 import pytest
@@ -176,3 +177,39 @@ def test_a_clip_of_a_real_video_shows_what_the_video_shows(tmp_path, shared):
 def test_a_take_is_what_it_says():
     assert isinstance(take_of([0.0, 0.1]), Take)
     assert take_of([0.0, 0.1], shape=(20, 30)).size == (30, 20)
+
+
+# --- The file, byte by byte: readers forgive much, and not all of them the same -----------------
+
+
+def chunks(content):
+    """Yield name, content and offset of each chunk; they fill ``content`` to its end."""
+    at = 0
+    while at < len(content):
+        name, size = struct.unpack_from("<4sI", content, at)
+        assert at + 8 + size <= len(content)
+        yield name, content[at + 8 : at + 8 + size], at
+        at += 8 + size + size % 2
+    assert at == len(content)
+
+
+def test_the_file_is_made_of_even_chunks_and_its_index_leads_to_every_picture(tmp_path):
+    pictures = [b"\xff\xd8 odd", b"\xff\xd8 even", b"\xff\xd8 odd", b"\xff\xd8"]
+    write_avi(tmp_path / "a.avi", pictures, 14.985, (64, 48))
+    ((riff, content, _),) = chunks((tmp_path / "a.avi").read_bytes())
+    assert (riff, content[:4]) == (b"RIFF", b"AVI ")
+    headers, movie, index = chunks(content[4:])
+    assert headers[1][:4] == b"hdrl" and movie[1][:4] == b"movi" and index[0] == b"idx1"
+    assert [picture for _, picture, _ in chunks(movie[1][4:])] == pictures
+    entries = list(struct.iter_unpack("<4s3I", index[1]))
+    assert len(entries) == 4
+    for (name, _, offset, size), picture in zip(entries, pictures):
+        assert struct.unpack_from("<4sI", movie[1], offset) == (name, size)
+        assert movie[1][offset + 8 : offset + 8 + size] == picture
+    (_, main_header, _), (_, stream, _) = chunks(headers[1][4:])
+    assert struct.unpack_from("<I", main_header, 16) == (4,)
+    assert struct.unpack_from("<2I", main_header, 32) == (64, 48)
+    header, picture_format = chunks(stream[4:])
+    scale, rate = struct.unpack_from("<2I", header[1], 20)
+    assert rate / scale == 14.985
+    assert len(header[1]) == 56 and len(picture_format[1]) == 40
