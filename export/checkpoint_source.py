@@ -3,7 +3,6 @@
 import logging
 from typing import TYPE_CHECKING, NamedTuple, Optional
 
-from clipedge.export.onnx_graph import normalise
 from clipedge.export.parity import check_clips
 from clipedge.jetson.spec import RANDOM_WEIGHTS, ClipSpec, numbered_labels
 
@@ -64,7 +63,9 @@ def settle_batch_norms(model: "torch.nn.Module", spec: ClipSpec) -> None:
     """Set the batch norms' statistics of an untrained model from a few clips; leave it in eval."""
     import torch
 
-    clips = torch.from_numpy(normalise(check_clips(spec, 2, seed=7), spec))
+    from clipedge.trainside.normalisation import normalise
+
+    clips = normalise(torch.from_numpy(check_clips(spec, 2, seed=7)), spec)
     for layer in model.modules():
         if isinstance(layer, torch.nn.BatchNorm3d):
             layer.momentum = None  # a plain average instead of a slow one

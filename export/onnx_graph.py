@@ -79,22 +79,6 @@ def build_onnx(model: "torch.nn.Module", spec: ClipSpec, opset: int = 13) -> byt
     return onnx_bytes
 
 
-def normalise(clips: np.ndarray, spec: ClipSpec) -> np.ndarray:
-    """Return raw RGB clips as the weights expect them, the plain way: the parity check's reference.
-
-    Args:
-        clips: (N, 3, T, H, W) float32, RGB, 0-255.
-        spec: says colour order, mean and std.
-
-    Returns:
-        The same shape, in ``spec.channel_order``, mean subtracted, divided by std.
-    """
-    ordered = clips if spec.channel_order == "RGB" else clips[:, ::-1]
-    mean, std = (np.reshape(values, (1, 3, 1, 1, 1)) for values in (spec.mean, spec.std))
-    normalised: np.ndarray = ((ordered - mean) / std).astype(np.float32)
-    return normalised
-
-
 def _with_raw_pixels(model: "torch.nn.Module", spec: ClipSpec) -> "torch.nn.Module":
     import torch
 

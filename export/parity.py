@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, NamedTuple, Optiona
 
 import numpy as np
 
-from clipedge.export.onnx_graph import normalise
 from clipedge.jetson.board import require_memory
 from clipedge.jetson.errors import ClipedgeError
 from clipedge.jetson.progress import ProgressLine
@@ -153,7 +152,7 @@ def check_parity(
     """Compare an ONNX file, run by ONNX Runtime, with the PyTorch model it came from.
 
     The reference runs in fp64, so that the difference seen is the file's and not the reference's
-    own rounding. It normalises the plain way, outside the graph, so that folding colour order,
+    own rounding. It normalises as training does, outside the graph, so that folding colour order,
     mean and std into the graph is checked too, and clip by clip, so that mixing up a batch is.
 
     Args:
@@ -165,18 +164,18 @@ def check_parity(
     Raises:
         ParityError: a logit is off by more than the tolerance or not finite; the file is wrong.
     """
-    single, double = _torch_infer(model), _torch_infer(copy.deepcopy(model).double())
+    single = _torch_infer(model, spec)
+    double = _torch_infer(copy.deepcopy(model).double(), spec)
     candidate = onnxruntime_infer(onnx_bytes)
     count = max(*batches, LEAST_CLIPS)
     # Clips, normalised clips, and what the first layers make of a batch.
     clip_mb = np.prod(spec.clip_shape, dtype=float) * 4 / 2**20
     require_memory(6 * count * clip_mb, f"Checking a batch of {count} clips")
     clips = check_clips(spec, count, seed=2019)
-    normalised = normalise(clips, spec)
     with ProgressLine("checking it against PyTorch", unit="clips") as progress:
-        exact = _in_batches(double, normalised, 1, progress)
+        exact = _in_batches(double, clips, 1, progress)
     # A few clips tell the rounding, and a small batch; all of them would only cost time.
-    rounding = compare(1, exact[:1], single(normalised[:1])).relative_error
+    rounding = compare(1, exact[:1], single(clips[:1])).relative_error
     comparisons = []
     for batch in batches:
         some = clips[: max(batch, LEAST_CLIPS)]
@@ -196,14 +195,17 @@ def check_parity(
     return report
 
 
-def _torch_infer(model: "torch.nn.Module") -> Infer:
+def _torch_infer(model: "torch.nn.Module", spec: ClipSpec) -> Infer:
     import torch
+
+    from clipedge.trainside.normalisation import normalise
 
     dtype = next(model.parameters()).dtype
 
-    def infer(normalised: np.ndarray) -> np.ndarray:
+    def infer(clips: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            logits: np.ndarray = model(torch.from_numpy(normalised).to(dtype)).numpy()
+            pixels = normalise(torch.from_numpy(clips).to(dtype), spec)
+            logits: np.ndarray = model(pixels).numpy()
         return logits
 
     return infer

@@ -7,11 +7,10 @@ import pytest
 import torch
 
 from clipedge.export.checkpoint_source import settle_batch_norms
-from clipedge.export.onnx_graph import INPUT_NAME, OUTPUT_NAME, build_onnx, normalise
+from clipedge.export.onnx_graph import INPUT_NAME, OUTPUT_NAME, build_onnx
 from clipedge.export.parity import check_clips, check_parity
 from clipedge.jetson.errors import ClipedgeError
 from clipedge.jetson.spec import METADATA_KEY, ClipSpec, spec_from_json
-from clipedge.trainside import training
 from clipedge.trainside.models import create_model, list_models, widths
 
 ALL = [(name, width) for name in list_models() for width in (widths(name) or (None,))]
@@ -76,23 +75,6 @@ def test_the_model_that_was_exported_is_not_changed():
     before = {name: value.clone() for name, value in model.state_dict().items()}
     build_onnx(model, spec)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
-
-
-def test_normalising_is_order_then_mean_then_std():
-    spec = ClipSpec(model="m", labels=("a",), channel_order="BGR", mean=(1, 2, 3), std=(1, 1, 2))
-    clip = np.zeros((1, 3, 1, 1, 1), np.float32)
-    clip[0, :, 0, 0, 0] = (10, 20, 30)  # R, G, B
-    assert normalise(clip, spec).ravel().tolist() == [29, 18, 3.5]  # B, G, R
-
-
-@pytest.mark.parametrize("order", ["RGB", "BGR"])
-def test_export_normalises_as_training_does(order):
-    spec = ClipSpec(
-        "m", ("a",), frames=2, size=8, channel_order=order, mean=(1, 2, 3), std=(4, 5, 6)
-    )
-    clips = check_clips(spec, 2, seed=5)
-    trained = training.normalise(torch.from_numpy(clips), spec).numpy()
-    np.testing.assert_allclose(normalise(clips, spec), trained, atol=1e-5)
 
 
 def test_a_graph_keeps_to_the_opset_asked_for():

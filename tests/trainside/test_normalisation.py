@@ -1,0 +1,48 @@
+"""From pixels to what the weights expect."""
+
+import numpy as np
+import pytest
+import torch
+
+from clipedge.jetson.spec import ClipSpec
+from clipedge.trainside.normalisation import normalise
+
+SPEC = ClipSpec("m", ("a",), channel_order="BGR", mean=(1.0, 2.0, 3.0), std=(1.0, 1.0, 2.0))
+
+
+def one_pixel(dtype):
+    return torch.tensor([10, 20, 30], dtype=dtype).reshape(1, 3, 1, 1, 1)  # R, G, B
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float64])
+def test_normalising_is_order_then_mean_then_std(dtype):
+    found = normalise(one_pixel(dtype), SPEC)
+    assert found.flatten().tolist() == [29, 18, 3.5]  # B, G, R
+    assert found.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+
+
+def test_a_change_of_colour_is_of_the_picture_not_of_what_the_weights_see():
+    gain = torch.tensor([[1.0, 2.0, 0.5]])  # R, G, B
+    offset = torch.tensor([[5.0, 0.0, -1.0]])
+    found = normalise(one_pixel(torch.uint8), SPEC, gain, offset)
+    # B: 30 * 0.5 - 1 = 14; G: 20 * 2 = 40; R: 10 + 5 = 15
+    assert found.flatten().tolist() == [13, 38, 6]
+
+
+def test_gain_or_offset_may_come_alone():
+    ones, nothing = torch.ones(1, 3), torch.zeros(1, 3)
+    for gain, offset in ((ones, None), (None, nothing), (ones, nothing)):
+        found = normalise(one_pixel(torch.uint8), SPEC, gain, offset)
+        assert found.flatten().tolist() == [29, 18, 3.5]
+
+
+@pytest.mark.parametrize("order", ["RGB", "BGR"])
+def test_the_result_is_channels_last_and_the_clips_are_left_alone(order):
+    clips = torch.from_numpy(
+        np.random.default_rng(0).integers(0, 256, (2, 3, 4, 5, 6)).astype(np.uint8)
+    )
+    before = clips.clone()
+    for colours in ({}, {"gain": torch.full((2, 3), 2.0), "offset": torch.ones(2, 3)}):
+        found = normalise(clips, SPEC._replace(channel_order=order), **colours)
+        assert found.is_contiguous(memory_format=torch.channels_last_3d)
+    assert torch.equal(clips, before)
