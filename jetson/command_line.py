@@ -1,4 +1,4 @@
-"""What the four commands share: exit statuses, argument types and nearest matches."""
+"""What the five commands share: exit statuses, argument types and nearest matches."""
 
 import argparse
 import contextlib
@@ -154,6 +154,16 @@ def positive_int(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"'{text}' is not a whole number above 0")
     return value
+
+
+def natural(text: str) -> int:
+    """Argparse type: a whole number, 0 or more."""
+    return 0 if text == "0" else positive_int(text)
+
+
+def natural_float(text: str) -> float:
+    """Argparse type: a finite number, 0 or more."""
+    return 0.0 if text == "0" else positive_float(text)
 
 
 def positive_float(text: str) -> float:

@@ -61,11 +61,7 @@ def save_checkpoint(path: PathLike, model: ClipModel, spec: ClipSpec, **extra: A
         "state_dict": dict(model.state_dict()),
         "extra": extra,
     }
-    # In memory first: torch reports a full disk as a RuntimeError that does not say so.
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    with whole_file(path) as temporary, temporary.open("wb") as file:
-        file.write(buffer.getbuffer())
+    save_tensors(path, content)
 
 
 def load_checkpoint(path: PathLike) -> Checkpoint:
@@ -92,6 +88,19 @@ def load_checkpoint(path: PathLike) -> Checkpoint:
     if problem:
         raise ModelFileError(f"{path} contradicts itself: {problem}")
     return Checkpoint(model, spec, content["extra"])
+
+
+def save_tensors(path: PathLike, content: Any) -> None:
+    """Write what ``torch.save`` takes, whole or not at all.
+
+    Raises:
+        ClipedgeError: the file cannot be written.
+    """
+    # In memory first: torch reports a full disk as a RuntimeError that does not say so.
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        file.write(buffer.getbuffer())
 
 
 def load_tensors(path: PathLike) -> Any:

@@ -2,119 +2,225 @@
 
 import argparse
 import logging
+import os
 import pathlib
 import shlex
-import tempfile
+import shutil
+from typing import Any, NamedTuple
 
 import torch
 
 from clipedge.jetson.command_line import DONE
 from clipedge.jetson.errors import ClipedgeError, UsageError
-from clipedge.jetson.files import make_folder, readable_os_error
+from clipedge.jetson.files import writable_folder
 from clipedge.jetson.spec import RANDOM_WEIGHTS, ClipSpec
 from clipedge.trainside.accuracy import Accuracy, measure
 from clipedge.trainside.checkpoint import save_checkpoint
-from clipedge.trainside.data.folder import FolderClips
-from clipedge.trainside.data.gestures import MIRRORED
+from clipedge.trainside.confusion import draw_confusion
+from clipedge.trainside.data.augmentation import Augmentation
+from clipedge.trainside.data.cache import ClipCache
+from clipedge.trainside.data.catalog import Catalog
+from clipedge.trainside.data.clips import EvaluationClips, Source, TrainingClips
+from clipedge.trainside.data.labels import mirrored_labels
+from clipedge.trainside.data.opening import DataChoice, open_catalog
 from clipedge.trainside.data.synthetic import DATASET, SyntheticClips
-from clipedge.trainside.data.windows import Windows, WindowSource, load_windows
+from clipedge.trainside.head_start import prime_stem
+from clipedge.trainside.import_weights import RECIPES as RELEASED
+from clipedge.trainside.learner import ClipLearner
 from clipedge.trainside.models import ClipModel, create_model
-from clipedge.trainside.training import Recipe, Training, score_windows, set_layout, train
+from clipedge.trainside.recipes import Recipe, recipe_with
+from clipedge.trainside.run_folder import SUFFIX, RunFolder
+from clipedge.trainside.scoring import ModelScorer, score_videos
+from clipedge.trainside.training import Machine, Training, is_first_process, train
+from clipedge.trainside.transfer import Start, load_start, model_from
 
 log = logging.getLogger(__name__)
 
-STD_RGB = (58.4, 57.1, 57.4)  # ImageNet's 0.229, 0.224, 0.225 of 255; it sets the scale only
 VALIDATION_CLIPS = 540  # generated; 20 for each of 27 classes
-MISSING_SHOWN = 5  # names of damaged files in the message
+# Values of flags that a recipe does not have and that were not given.
+DEFAULTS = {
+    "recipe": "quick",
+    "data": DATASET,
+    "layout": "auto",
+    "split": 1,
+    "flip": "auto",
+    "clips": 4050,
+    "seed": 0,
+    "nodes": 1,
+    "accumulate": 1,
+    "save_minutes": 10.0,
+}
+# Flags that may be given with --resume: they change nothing of what is learned.
+_WITH_RESUME = ("workers", "threads", "cache_gb", "save_minutes")
+_NOT_SETTINGS = ("command", "resume")
+DIRECTIONLESS = ("kinetics600", "ucf101")  # data sets whose clips the paper mirrors
+PROBLEMS_SHOWN = 5
+
+
+class Plan(NamedTuple):
+    """All that a training is made of."""
+
+    recipe: Recipe
+    training: Source
+    validation: Source
+    model: ClipModel
+    spec: ClipSpec
+    output: pathlib.Path
+    folder: RunFolder
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Train as the command line says; return the exit status."""
-    _check_numbers(arguments)
-    torch.set_num_threads(arguments.threads)
-    torch.manual_seed(arguments.seed)
-    training_set, validation_set, dataset = _open_data(arguments)
-    model = create_model(
-        arguments.model, arguments.width, len(training_set.labels), **_options(arguments)
-    )
-    spec = _make_spec(arguments, model, training_set.labels, dataset)
-    output = _check_output(arguments.output or f"checkpoints/{spec.file_stem}.pt")
-    _check_forward(model, spec)
-
-    windows = _load(training_set, spec, arguments, "training clips")
-    recipe = Recipe(
-        epochs=arguments.epochs,
-        batch=arguments.batch,
-        learning_rate=arguments.learning_rate,
-        seed=arguments.seed,
-        threads=arguments.threads,
-        minutes=arguments.minutes,
-        mirrored=MIRRORED if arguments.data == DATASET else None,
-    )
-    done = train(model, windows, spec, recipe)
-    del windows
-    accuracy = _validate(model, validation_set, spec, arguments)
-    extra = _record(arguments, done, accuracy)
-    set_layout(model, torch.contiguous_format)
-    save_checkpoint(output, model, spec, **extra)
-    _report(output, spec, done, accuracy)
+    first = is_first_process()
+    if not first:
+        logging.getLogger("clipedge").setLevel(logging.ERROR)
+    settings = _settings(arguments)
+    torch.manual_seed(settings.seed)
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    plan = _plan(settings)
+    if first and arguments.resume is None:
+        plan.folder.start(_to_save(settings, plan))
+    try:
+        done = _train(settings, plan, resume=arguments.resume is not None)
+    except KeyboardInterrupt:
+        if first:
+            _say_how_to_go_on(plan.folder)
+        raise
+    if first:
+        _finish(settings, plan, done)
     return DONE
 
 
-def _check_numbers(arguments: argparse.Namespace) -> None:
-    if arguments.batch < 2:
-        raise UsageError("--batch must be 2 or more: batch normalisation needs several clips.")
-    if arguments.seed < 0:
-        raise UsageError(f"--seed must be 0 or more; got {arguments.seed}.")
+def _settings(arguments: argparse.Namespace) -> argparse.Namespace:
+    """Return the flags with their defaults, or those of the training that is resumed."""
+    given = {
+        name: value
+        for name, value in vars(arguments).items()
+        if name not in _NOT_SETTINGS and value is not None
+    }
+    if arguments.resume is None:
+        settings = {**dict.fromkeys(vars(arguments)), **DEFAULTS, **given}
+    else:
+        other = [name for name in given if name not in _WITH_RESUME]
+        if other:
+            flags = ", ".join("--" + name.replace("_", "-") for name in other)
+            raise UsageError(
+                f"--resume goes on as the training began: leave out {flags}. For a training with "
+                "other settings that starts from its weights use --init-from."
+            )
+        settings = {**RunFolder(arguments.resume).settings(), **given}
+    if settings["seed"] < 0:
+        raise UsageError(f"--seed must be 0 or more; got {settings['seed']}.")
+    return argparse.Namespace(**settings)
 
 
-def _open_data(arguments: argparse.Namespace) -> tuple[WindowSource, WindowSource, str]:
-    """Return the training set, the validation set and the data set's name."""
-    if arguments.data == DATASET:
-        count = max(arguments.clips, arguments.batch)
+def _to_save(settings: argparse.Namespace, plan: Plan) -> dict[str, Any]:
+    """Return what ``_settings`` needs to go on, whatever folder that happens in."""
+    content = {key: value for key, value in vars(settings).items() if key not in _NOT_SETTINGS}
+    for key in ("data", "annotations", "init_from"):
+        if content[key] not in (None, DATASET):
+            content[key] = str(pathlib.Path(content[key]).resolve())
+    return {**content, "output": str(plan.output.resolve())}
+
+
+# --- What is trained on what ---
+
+
+def _plan(settings: argparse.Namespace) -> Plan:
+    recipe = recipe_with(settings.recipe, settings)
+    start = load_start(settings.init_from) if settings.init_from else None
+    if start is None and recipe.freeze == "backbone":
+        raise UsageError(
+            "--freeze backbone trains the last layer alone, on top of weights that know something: "
+            "give them as --init-from FILE."
+        )
+    _check_model(settings, start)
+    training, validation, dataset = _open_data(settings, recipe)
+    labels = training.labels
+    if start is None:
+        model = create_model(settings.model, settings.width, len(labels), dropout=recipe.dropout)
+        if recipe.head_start:
+            prime_stem(model)
+    else:
+        model = model_from(start, labels, recipe.dropout)
+    spec = _make_spec(settings, recipe, start, model, labels, dataset)
+    _check_forward(model, spec)
+    output, folder = _output(settings, spec)
+    return Plan(recipe, training, validation, model, spec, output, folder)
+
+
+def _check_model(settings: argparse.Namespace, start: Start | None) -> None:
+    if start is None:
+        if settings.model is None:
+            raise UsageError("--model is missing: a name that train-clips summary lists.")
+        return
+    config = start.model.config
+    if settings.model not in (None, config.name) or settings.width not in (None, config.width):
+        raise UsageError(
+            f"{settings.init_from} holds {start.spec.architecture}: leave --model and --width out, "
+            "or start from weights of that model."
+        )
+
+
+def _open_data(settings: argparse.Namespace, recipe: Recipe) -> tuple[Source, Source, str]:
+    """Return the training part, the validation part and the data set's name."""
+    if settings.data == DATASET:
+        count = max(settings.clips, recipe.batch)
         return (
-            SyntheticClips(count, "training", arguments.seed),
-            SyntheticClips(min(VALIDATION_CLIPS, count), "validation", arguments.seed),
+            SyntheticClips(count, "training", settings.seed),
+            SyntheticClips(min(VALIDATION_CLIPS, count), "validation", settings.seed),
             DATASET,
         )
-    training_set = FolderClips(arguments.data, "training")
-    name = pathlib.Path(arguments.data).resolve().name
-    if name in (DATASET, RANDOM_WEIGHTS):
-        name += "_folder"  # these names say something else
-    return training_set, FolderClips(arguments.data, "validation"), name
+    choice = DataChoice(settings.data, settings.layout, settings.annotations, settings.split)
+    training, validation = open_catalog(choice, "training"), open_catalog(choice, "validation")
+    if len(training) < 2:
+        raise ClipedgeError(
+            f"{settings.data} gives {len(training)} recording for training; 2 are needed at least."
+        )
+    if len(validation) == 0:
+        log.warning("No recording is left for validation: give each class two or more.")
+    return training, validation, _dataset_name(training)
 
 
-def _options(arguments: argparse.Namespace) -> dict[str, float]:
-    return {} if arguments.dropout is None else {"dropout": arguments.dropout}
+def _dataset_name(catalog: Catalog) -> str:
+    # These names say something else.
+    return f"{catalog.name}_folder" if catalog.name in (DATASET, RANDOM_WEIGHTS) else catalog.name
 
 
 def _make_spec(
-    arguments: argparse.Namespace, model: ClipModel, labels: tuple[str, ...], dataset: str
+    settings: argparse.Namespace,
+    recipe: Recipe,
+    start: Start | None,
+    model: ClipModel,
+    labels: tuple[str, ...],
+    dataset: str,
 ) -> ClipSpec:
-    return ClipSpec(
-        model=model.config.name,
-        width=model.config.width,
-        labels=labels,
-        dataset=dataset,
-        frames=arguments.frames or model.config.frames,
-        size=arguments.size or model.config.size,
-        stride_frames=arguments.stride,
-        frame_rate_hz=arguments.frame_rate,
-        std=STD_RGB,
-    ).validate()
-
-
-def _check_output(path: str) -> pathlib.Path:
-    """Find out before the training, not after it, whether its result can be written."""
-    output = pathlib.Path(path)
-    if output.is_dir():
-        raise UsageError(f"{output} is a folder; expected the name of a checkpoint, as model.pt.")
-    folder = make_folder(output.parent)
-    try:
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise readable_os_error(error, output) from None
-    return output
+    """Return the ClipSpec: of the weights it starts from, else of the data set, else the usual."""
+    if start is not None:
+        spec = start.spec._replace(labels=labels, dataset=dataset)
+    else:
+        spec = ClipSpec(
+            model=model.config.name,
+            width=model.config.width,
+            labels=labels,
+            dataset=dataset,
+            frames=model.config.frames,
+            size=model.config.size,
+            std=recipe.std,
+        )
+        if dataset in RELEASED:
+            known = RELEASED[dataset]
+            spec = spec._replace(
+                stride_frames=known.stride_frames, frame_rate_hz=known.frame_rate_hz
+            )
+    asked = {
+        "frames": settings.frames,
+        "size": settings.size,
+        "stride_frames": settings.stride,
+        "frame_rate_hz": settings.frame_rate,
+    }
+    return spec._replace(**{k: v for k, v in asked.items() if v is not None}).validate()
 
 
 def _check_forward(model: ClipModel, spec: ClipSpec) -> None:
@@ -127,80 +233,120 @@ def _check_forward(model: ClipModel, spec: ClipSpec) -> None:
             f"{spec.size} pixels; it was designed for {model.config.frames} of "
             f"{model.config.size}. Change --frames or --size."
         ) from None
+    model.train()
 
 
-def _load(
-    source: WindowSource, spec: ClipSpec, arguments: argparse.Namespace, what: str
-) -> Windows:
-    windows = load_windows(source, spec, arguments.threads, what)
-    require_windows(windows, what)
-    warn_of_problems(windows)
-    if len(windows) < 2:
-        raise ClipedgeError(f"{arguments.data} gives 1 clip for training; at least 2 are needed.")
-    return windows
+def _output(settings: argparse.Namespace, spec: ClipSpec) -> tuple[pathlib.Path, RunFolder]:
+    """Find out before the training, not after it, whether its result can be written."""
+    output = pathlib.Path(settings.output or f"checkpoints/{spec.file_stem}.pt")
+    if output.is_dir():
+        raise UsageError(f"{output} is a folder; expected the name of a checkpoint, as model.pt.")
+    writable_folder(output.parent)
+    return output, RunFolder(output.with_suffix(SUFFIX))
 
 
-def require_windows(windows: Windows, what: str) -> None:
-    """Raise ClipedgeError where no file gave a window."""
-    if len(windows) == 0:
-        count = len(windows.problems)
-        reason = f"{windows.problems[0]} ({count} such files)" if count else "no videos for it."
-        raise ClipedgeError(f"There are no {what}: {reason}")
+# --- The training, and what it ends with ---
 
 
-def warn_of_problems(windows: Windows) -> None:
-    """Say on stderr which files were left out and why."""
-    if not windows.problems:
-        return
-    shown = windows.problems[:MISSING_SHOWN]
-    more = len(windows.problems) - len(shown)
-    lines = [f"{len(windows.problems)} files were left out:", *shown]
-    log.warning("\n".join([*lines, f"... and {more} more"] if more else lines))
-
-
-def _validate(
-    model: ClipModel, source: WindowSource, spec: ClipSpec, arguments: argparse.Namespace
-) -> Accuracy | None:
-    """Measure accuracy on the validation set; None where the data set has too few videos."""
-    if source.jobs == 0:
-        return None
-    windows = load_windows(source, spec, arguments.threads, "validation clips")
-    warn_of_problems(windows)
-    if len(windows) == 0:
-        return None
-    return measure(score_windows(model, windows, spec, arguments.batch), windows)
-
-
-def _record(
-    arguments: argparse.Namespace, done: Training, accuracy: Accuracy | None
-) -> dict[str, object]:
-    """What the checkpoint keeps about its training."""
-    data = (
-        arguments.data if arguments.data == DATASET else str(pathlib.Path(arguments.data).resolve())
+def _train(settings: argparse.Namespace, plan: Plan, resume: bool) -> Training:
+    recipe, spec = plan.recipe, plan.spec
+    cache = ClipCache(plan.folder.cache, _cache_bytes(settings, plan.folder.path))
+    clips = TrainingClips(plan.training, spec, _augmentation(settings, plan), settings.seed, cache)
+    validation = None
+    if len(plan.validation):
+        count = recipe.validation_clips or None
+        validation = EvaluationClips(plan.validation, spec, count, cache)
+    hints = len(clips[0, 0].hints) if recipe.head_start else 0
+    learner = ClipLearner(plan.model, spec, recipe, settings.seed, hints, settings.minutes)
+    machine = Machine(
+        settings.devices,
+        settings.nodes,
+        settings.precision,
+        settings.accumulate,
+        settings.workers,
+        settings.save_minutes,
     )
-    return {
-        "data": data,
-        "seed": arguments.seed,
-        "epochs": arguments.epochs,
+    return train(learner, clips, validation, recipe, machine, plan.folder, settings.seed, resume)
+
+
+def _augmentation(settings: argparse.Namespace, plan: Plan) -> Augmentation:
+    flip = settings.flip
+    if flip == "auto":
+        directionless = plan.spec.dataset in DIRECTIONLESS
+        flip = "same" if directionless else "swap" if plan.spec.dataset == DATASET else "none"
+    return Augmentation(
+        scales=plan.recipe.scales,
+        crop=plan.recipe.crop,
+        mirrored=mirrored_labels(plan.spec.labels, flip),
+        colour=plan.recipe.colour,
+    )
+
+
+def _cache_bytes(settings: argparse.Namespace, folder: pathlib.Path) -> int:
+    """Return the room for decoded frames: what was asked for, else half of what is free."""
+    if settings.cache_gb is not None:
+        return int(settings.cache_gb * 1e9)
+    disk = shutil.disk_usage(folder).free
+    # Frames on the disk are quick to read while the memory holds them too.
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+    return min(disk, memory) // 2
+
+
+def _finish(settings: argparse.Namespace, plan: Plan, done: Training) -> None:
+    """Measure the best weights on all validation clips, save them and say what came out."""
+    _show(done.problems, "recordings could not be read", f"; all of them: {plan.folder.damaged}")
+    accuracy = _validate(settings, plan)
+    extra = {
+        "data": settings.data
+        if settings.data == DATASET
+        else str(pathlib.Path(settings.data).resolve()),
+        "recipe": settings.recipe,
+        "seed": settings.seed,
+        "epochs": done.epochs,
         "steps": done.steps,
-        "learning_rate": arguments.learning_rate,
-        "training_loss": done.loss,
+        "learning_rate": plan.recipe.learning_rate,
         "validation_top1": None if accuracy is None else accuracy.clip_top1,
         "validation_top5": None if accuracy is None else accuracy.clip_top5,
     }
-
-
-def _report(
-    output: pathlib.Path, spec: ClipSpec, done: Training, accuracy: Accuracy | None
-) -> None:
+    save_checkpoint(plan.output, plan.model, plan.spec, **extra)
+    plan.folder.finish()
     rate = done.clips / max(done.seconds, 1e-9)
     print(  # noqa: T201
-        f"{spec.file_stem}: {done.steps} steps in {done.seconds:.0f} s, {rate:.0f} clips/s, "
-        f"training loss {done.loss:.3f}"
+        f"{plan.spec.file_stem}: {done.epochs} epochs, {done.steps} steps, "
+        f"{done.seconds:.0f} s, {rate:.0f} clips/s with validation"
     )
-    if accuracy is None:
-        print("validation: too few videos; give each class two or more")  # noqa: T201
-    else:
+    if accuracy is not None:
         print(f"validation: {accuracy.summary()}")  # noqa: T201
-    print(f"checkpoint: {output}")  # noqa: T201
-    print(f"next: export-engine --checkpoint {shlex.quote(str(output))}")  # noqa: T201
+        print(f"confusion:  {plan.folder.confusion}")  # noqa: T201
+    print(f"metrics:    {plan.folder.metrics}")  # noqa: T201
+    print(f"checkpoint: {plan.output}")  # noqa: T201
+    print(f"next: export-engine --checkpoint {shlex.quote(str(plan.output))}")  # noqa: T201
+
+
+def _validate(settings: argparse.Namespace, plan: Plan) -> Accuracy | None:
+    if not len(plan.validation):
+        return None
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    scorer = ModelScorer(plan.model.to(device), plan.spec, plan.recipe.batch, device)
+    clips = EvaluationClips(plan.validation, plan.spec)
+    workers = 1 if settings.workers is None else settings.workers
+    scores = score_videos(scorer, clips, workers, "validation")
+    plan.model.cpu()
+    accuracy = measure(scores, plan.spec.labels)
+    draw_confusion(accuracy.confusion, plan.spec.labels, plan.folder.confusion)
+    return accuracy
+
+
+def _say_how_to_go_on(folder: RunFolder) -> None:
+    folder.clean()
+    if folder.last.exists():
+        log.warning("\nIt can go on: train-clips fit --resume %s", shlex.quote(str(folder.path)))
+    else:
+        log.warning("\nNothing was saved yet: the first epoch had not ended.")
+
+
+def _show(lines: tuple[str, ...], what: str, more: str = "") -> None:
+    if lines:
+        shown = "\n".join(lines[:PROBLEMS_SHOWN])
+        left = len(lines) - PROBLEMS_SHOWN
+        log.warning("%d %s%s:\n%s%s", len(lines), what, more, shown, "\n..." if left > 0 else "")

@@ -3,10 +3,9 @@
 Neither leaves a trace in the model: its architecture, its size and its speed stay the same.
 """
 
-from types import TracebackType
-
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from clipedge.trainside.models import ClipModel, architecture
 
@@ -29,31 +28,26 @@ def prime_stem(model: nn.Module) -> None:
 
 
 class HintHead:
-    """A linear layer beside the model's last one that predicts hints from the same features.
-
-    A context manager: inside, each forward pass of the model leaves its features here.
-    """
+    """A linear layer beside the model's last one that predicts hints from the same features."""
 
     def __init__(self, model: ClipModel, hints: int) -> None:
-        """Attach to ``model``, whose clips have ``hints`` numbers each."""
+        """Make the layer for ``model``, whose clips have ``hints`` numbers each."""
         head = model.get_submodule(architecture(model.config.name).head)
         width = head.in_features if isinstance(head, nn.Linear) else head.in_channels
         assert isinstance(width, int)
         self.layer = nn.Linear(width, hints)
         self._head = head
         self._features: Tensor | None = None
+        self._handle: RemovableHandle | None = None
 
-    def __enter__(self) -> "HintHead":
+    def attach(self) -> None:
+        """From now on each forward pass of the model leaves its features here."""
         self._handle = self._head.register_forward_pre_hook(self._keep)
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._handle.remove()
+    def detach(self) -> None:
+        """Leave no trace in the model."""
+        if self._handle is not None:
+            self._handle.remove()
 
     def _keep(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         self._features = inputs[0]

@@ -1,154 +1,242 @@
-"""One training step, shared by several cores: each works on a part of the batch.
+"""What is learned from a batch and how: the part of training that is ours and not Lightning's."""
 
-PyTorch's own threads divide every operation. Those of a small network are too small for that: two
-threads are hardly faster than one. Here each core takes whole clips through a replica of the model
-with one thread, and the gradients are summed. Replicas share their weights with the model.
-"""
-
-import copy
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from typing import NamedTuple
+import math
+import time
+from typing import Any
 
 import torch
+from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
+from clipedge.jetson.errors import ClipedgeError
+from clipedge.jetson.spec import ClipSpec
+from clipedge.trainside.data.samples import Batch, ValidationBatch
 from clipedge.trainside.head_start import HintHead
 from clipedge.trainside.models import ClipModel
+from clipedge.trainside.normalisation import normalise
+from clipedge.trainside.recipes import Recipe
+from clipedge.trainside.transfer import freeze_backbone
 
-WEIGHT_DECAY = 0.02
-LEAST_PART = 8  # clips that a core takes of a batch at least
 HINT_WEIGHT = 4.0  # of the hints' loss beside that of the labels
+WARM_UP = 0.2  # part of a one-cycle training in which the learning rate rises
+FALLS = 3  # of the learning rate on a plateau, section 3.2
+CHECK_EVERY = 50  # steps; looking at a loss makes a GPU wait
+LOSS_IN_RANK = 1e-4
 
 
-class Batch(NamedTuple):
-    """What one step learns from.
+class ClipLearner(LightningModule):
+    """A model with its losses, its optimizer and its learning rate.
 
-    Attributes:
-        frames: (N, 3, T, H, W) uint8, in the order of colours that the model takes.
-        scale, shift: (N, 3, 1, 1, 1) float32: the model takes ``frames * scale + shift``.
-        targets: (N,) int64.
-        hints: (N, K) float32; K may be 0.
+    All that is drawn at random follows from seed, epoch and the number of the micro-batch, so that
+    a training that is interrupted and resumed, or shared by several processes, draws the same.
     """
 
-    frames: Tensor
-    scale: Tensor
-    shift: Tensor
-    targets: Tensor
-    hints: Tensor
+    def __init__(
+        self,
+        model: ClipModel,
+        spec: ClipSpec,
+        recipe: Recipe,
+        seed: int = 0,
+        hints: int = 0,
+        minutes: float | None = None,
+    ) -> None:
+        """Wrap a model.
 
+        Args:
+            model: is trained in place.
+            spec: its normalisation is applied to every batch.
+            recipe: how to train.
+            seed: of dropout.
+            hints: that each clip has; 0 where there are none.
+            minutes: a one-cycle training ends after this time at the latest, the learning rate
+                fallen to 0.
+        """
+        super().__init__()
+        self.model = model
+        self.problems: dict[str, None] = {}  # recordings that could not be read, each once
+        self._hint_head = HintHead(model, hints) if hints else None
+        self._hint_layer = self._hint_head.layer if self._hint_head else None  # trained with it
+        self._spec = spec
+        self._recipe = recipe
+        self._seed = seed
+        self._still = freeze_backbone(model) if recipe.freeze == "backbone" else []
+        self._limit_s = 60.0 * minutes if minutes else None
+        self._spent_s = 0.0  # before this process began
+        self._started_s = time.monotonic()
+        self._plateau: torch.optim.lr_scheduler.ReduceLROnPlateau | None = None
+        self._plateau_state: dict[str, Any] | None = None
 
-class _Replica(NamedTuple):
-    model: ClipModel
-    hints: HintHead | None
+    def train(self, mode: bool = True) -> "ClipLearner":
+        """Set the mode; what is frozen keeps its statistics too."""
+        super().train(mode)
+        for layer in self._still:
+            layer.eval()
+        return self
 
+    def on_fit_start(self) -> None:
+        """Let the layer of the hints see the model's features."""
+        if self._hint_head is not None:
+            self._hint_head.attach()
 
-class Learner:
-    """A model with its optimizer and replicas; made by ``open_learner``."""
+    def teardown(self, stage: str) -> None:
+        """Let go of the model."""
+        if self._hint_head is not None:
+            self._hint_head.detach()
 
-    def __init__(self, replicas: list[_Replica], pool: ThreadPoolExecutor) -> None:
-        self._replicas = replicas
-        self._used = 1  # replicas that a batch was large enough for
-        self._pool = pool
-        self._modules = [_modules(replica) for replica in replicas]
-        self._optimizer = torch.optim.AdamW(_groups(self._modules[0]))
+    # --- What is learned ---
 
-    def step(self, batch: Batch, learning_rate: float) -> tuple[float, float]:
-        """Learn one batch; return the labels' loss and the part that was right before it."""
-        for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of one micro-batch."""
+        place = batch_idx * self.trainer.world_size + self.global_rank
+        torch.manual_seed(hash((self._seed, self.current_epoch, place)) & 0x7FFFFFFF)
+        self.problems.update(dict.fromkeys(batch.problems))
+        logits = self.model(normalise(batch.frames, self._spec, batch.gain, batch.offset))
+        loss = nn.functional.cross_entropy(logits, batch.targets)
+        total = loss
+        if self._hint_head is not None:
+            total = loss + HINT_WEIGHT * self._hint_head.loss(batch.hints)
+        self._check_finite(loss, batch_idx)
+        right = (logits.detach().argmax(1) == batch.targets).float().mean()
         count = len(batch.targets)
-        # Batch normalisation averages over a part; over few clips it averages too little.
-        parts = max(1, min(len(self._replicas), count // LEAST_PART))
-        self._used = max(self._used, parts)
-        pieces = zip(*(torch.tensor_split(one, parts) for one in batch), strict=True)
-        work = [
-            self._pool.submit(_learn, replica, Batch(*piece), count)
-            for replica, piece in zip(self._replicas, pieces, strict=False)
-        ]
-        results = [one.result() for one in work]
-        weights = [list(modules.parameters()) for modules in self._modules[:parts]]
-        for weight, *copies in zip(*weights, strict=True):
-            for other in copies:
-                if weight.grad is not None and other.grad is not None:
-                    weight.grad += other.grad
-        self._optimizer.step()
-        for modules in self._modules:
-            modules.zero_grad(set_to_none=True)
-        loss, right = (sum(values) for values in zip(*results, strict=True))
-        return loss, right
+        self.log("loss", loss.detach(), prog_bar=True, batch_size=count)
+        self.log("right", right, prog_bar=True, batch_size=count)
+        for name, value in (("training_loss", loss.detach()), ("training_top1", right)):
+            self.log(name, value, on_step=False, on_epoch=True, sync_dist=True, batch_size=count)
+        return total
+
+    def _check_finite(self, loss: Tensor, batch_idx: int) -> None:
+        if batch_idx % CHECK_EVERY == 0 and not math.isfinite(float(loss.detach())):
+            raise ClipedgeError(
+                f"The loss is no longer finite after {self.global_step} steps. Lower "
+                f"--learning-rate (now {self._recipe.learning_rate:g})."
+            )
+
+    def validation_step(self, batch: ValidationBatch, batch_idx: int) -> None:
+        """Measure loss and accuracy of the clips of a few videos."""
+        self.problems.update(dict.fromkeys(batch.problems))
+        pieces = zip(
+            batch.frames.split(self._recipe.batch),
+            batch.targets.split(self._recipe.batch),
+            strict=True,
+        )
+        for frames, targets in pieces:
+            logits = self.model(normalise(frames, self._spec)).float()
+            best = logits.topk(min(5, logits.shape[1])).indices == targets[:, None]
+            values = {
+                "validation_loss": nn.functional.cross_entropy(logits, targets),
+                "validation_top1": best[:, 0].float().mean(),
+                "validation_top5": best.any(dim=1).float().mean(),
+            }
+            self.log_dict(values, sync_dist=True, batch_size=len(targets))
+
+    def on_validation_epoch_end(self) -> None:
+        """Rank the weights, and lower the learning rate where the loss no longer falls.
+
+        Of weights with the same top-1, which is common with few videos, those with the lower loss
+        are better.
+        """
+        metrics = self.trainer.callback_metrics
+        if "validation_loss" not in metrics:
+            return
+        loss = metrics["validation_loss"].nan_to_num(1e3)
+        self.log("validation_rank", metrics["validation_top1"] - LOSS_IN_RANK * loss)
+        if self._plateau is not None:
+            self._plateau.step(float(loss))
+
+    # --- How it is learned ---
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Return the recipe's optimizer."""
+        recipe = self._recipe
+        trained = [weight for weight in self.parameters() if weight.requires_grad]
+        if recipe.optimizer == "adamw":
+            groups = [
+                {"params": [one for one in trained if one.ndim > 1]},
+                {"params": [one for one in trained if one.ndim <= 1], "weight_decay": 0.0},
+            ]
+            return self._watched(
+                torch.optim.AdamW(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+            )
+        optimizer = torch.optim.SGD(
+            trained,
+            lr=recipe.learning_rate,
+            momentum=recipe.momentum,
+            dampening=recipe.dampening,
+            weight_decay=recipe.weight_decay,
+        )
+        return self._watched(optimizer)
+
+    def _watched(self, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+        """Attach the schedule that has a memory; the others follow from epoch and step alone."""
+        if self._recipe.schedule == "plateau":
+            self._plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
+                optimizer,
+                factor=0.1,
+                patience=self._recipe.patience,
+                min_lr=self._recipe.learning_rate * 0.1**FALLS,
+            )
+            if self._plateau_state is not None:
+                self._plateau.load_state_dict(self._plateau_state)
+        return optimizer
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Set the learning rate of schedules that go by step or epoch."""
+        if self._plateau is not None:
+            return
+        if self._recipe.schedule == "one-cycle":
+            part = self._part_done()
+            factor = one_cycle(part)
+            if part >= 1.0:
+                self.trainer.should_stop = True
+        else:
+            falls = sum(self.current_epoch >= epoch for epoch in self._recipe.milestones)
+            factor = 0.1**falls
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimizer, torch.optim.Optimizer)
+        for group in optimizer.param_groups:
+            group["lr"] = factor * self._recipe.learning_rate
+
+    def _part_done(self) -> float:
+        by_step = self.global_step / float(self.trainer.estimated_stepping_batches)
+        if self._limit_s is None:
+            return by_step
+        # One clock for all processes, or their weights would drift apart.
+        spent_s: float = self.trainer.strategy.broadcast(self._seconds())
+        return max(by_step, spent_s / self._limit_s)
+
+    def _seconds(self) -> float:
+        return self._spent_s + time.monotonic() - self._started_s
+
+    # --- What a checkpoint must hold ---
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what Lightning does not know of."""
+        checkpoint["clipedge_seconds"] = self._seconds()
+        checkpoint["clipedge_plateau"] = self._plateau and self._plateau.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take it back; this runs before ``configure_optimizers``."""
+        self._spent_s = checkpoint["clipedge_seconds"]
+        self._plateau_state = checkpoint["clipedge_plateau"]
+
+    def on_validation_start(self) -> None:
+        """Let all processes measure the same model."""
+        self.average_statistics()
 
     def average_statistics(self) -> None:
-        """Give the model the mean of what the replicas' batch normalisation saw."""
-        buffers = [list(modules.buffers()) for modules in self._modules[: self._used]]
-        for first, *others in zip(*buffers, strict=True):
-            if first.is_floating_point():
-                for other in others:
-                    first += other
-                first /= len(buffers)
+        """Give every process the mean of what each one's batch normalisation saw.
+
+        The statistics are moving averages, which are linear: when this is done changes nothing.
+        """
+        if self.trainer.world_size == 1:
+            return
+        for buffer in self.model.buffers():
+            if buffer.is_floating_point():
+                buffer.copy_(self.all_gather(buffer).mean(dim=0))
 
 
-@contextmanager
-def open_learner(model: ClipModel, hints: int, threads: int) -> Iterator[Learner]:
-    """Yield a Learner for ``model``, whose clips have ``hints`` hints each.
-
-    PyTorch runs with one thread an operation inside.
-    """
-    threads_before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with ExitStack() as stack:
-            # Copied before hooks are attached, which would be copied too.
-            models = [model, *(copy.deepcopy(model) for _ in range(threads - 1))]
-            replicas = [_Replica(one, _attach(stack, one, hints)) for one in models]
-            for twin in replicas[1:]:
-                _share_weights(_modules(replicas[0]), _modules(twin))
-            pool = stack.enter_context(ThreadPoolExecutor(threads))
-            learner = Learner(replicas, pool)
-            yield learner
-            learner.average_statistics()
-    finally:
-        torch.set_num_threads(threads_before)
-
-
-def _attach(stack: ExitStack, model: ClipModel, hints: int) -> HintHead | None:
-    return stack.enter_context(HintHead(model, hints)) if hints else None
-
-
-def _modules(replica: _Replica) -> nn.ModuleList:
-    layers: list[nn.Module] = [replica.model]
-    if replica.hints is not None:
-        layers.append(replica.hints.layer)
-    return nn.ModuleList(layers)
-
-
-def _share_weights(source: nn.Module, target: nn.Module) -> None:
-    for weight, shared in zip(target.parameters(), source.parameters(), strict=True):
-        weight.data = shared.data
-
-
-def _learn(replica: _Replica, batch: Batch, count: int) -> tuple[float, float]:
-    """Add the gradients of a part of ``count`` clips; return its share of loss and part right."""
-    torch.set_num_threads(1)
-    share = len(batch.targets) / count
-    # Here and not where the batch is made, so that the cores share this work too.
-    clips = batch.frames.contiguous(memory_format=torch.channels_last_3d).float()
-    logits = replica.model(clips.mul_(batch.scale).add_(batch.shift))
-    loss = nn.functional.cross_entropy(logits, batch.targets)
-    total = loss
-    if replica.hints is not None:
-        total = loss + HINT_WEIGHT * replica.hints.loss(batch.hints)
-    torch.autograd.backward(total * share)
-    right = (logits.detach().argmax(1) == batch.targets).float().mean()
-    return share * float(loss.detach()), share * float(right)
-
-
-def _groups(modules: nn.Module) -> list[dict[str, object]]:
-    """Weight decay for kernels only; biases and normalisation are left alone."""
-    kernels = [weight for weight in modules.parameters() if weight.ndim > 1]
-    others = [weight for weight in modules.parameters() if weight.ndim <= 1]
-    return [
-        {"params": kernels, "weight_decay": WEIGHT_DECAY},
-        {"params": others, "weight_decay": 0.0},
-    ]
+def one_cycle(part: float) -> float:
+    """Factor on the learning rate after ``part`` of the training, 0-1: a rise, then a fall to 0."""
+    if part < WARM_UP:
+        return 0.05 + 0.95 * part / WARM_UP
+    return 0.5 * (1.0 + math.cos(math.pi * (min(part, 1.0) - WARM_UP) / (1.0 - WARM_UP)))

@@ -1,193 +1,278 @@
-"""The training loop: windows in memory, one pass of a rising and falling learning rate."""
+"""Training on Lightning: devices, precision, accumulation, checkpoints, resuming, logs.
 
-import math
+Lightning was chosen because it does all that for one GPU or many machines, and is well kept. What
+is ours is in ``learner`` (what is learned) and ``loading`` (from which clips, in which order).
+"""
+
+import contextlib
+import logging
+import os
+import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+import warnings
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import (
+    Callback,
+    EarlyStopping,
+    ModelCheckpoint,
+    TQDMProgressBar,
+)
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.strategies import DDPStrategy, Strategy
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from clipedge.jetson.errors import ClipedgeError
-from clipedge.jetson.spec import ClipSpec
-from clipedge.trainside.data.hints import mirrored_hints
-from clipedge.trainside.data.windows import Windows
-from clipedge.trainside.head_start import prime_stem
-from clipedge.trainside.learner import Batch, open_learner
+from clipedge.trainside.callbacks import SaveProgress, WholeFiles, WriteFigures
+from clipedge.trainside.checkpoint import load_tensors
+from clipedge.trainside.data.clips import EvaluationClips, TrainingClips
+from clipedge.trainside.data.workers import telling_of_lost_workers
+from clipedge.trainside.learner import ClipLearner
+from clipedge.trainside.loading import MicroBatches, training_loader, validation_loader
 from clipedge.trainside.models import ClipModel
+from clipedge.trainside.recipes import Recipe
+from clipedge.trainside.run_folder import RunFolder
 
-WARM_UP = 0.2  # part of the training in which the learning rate rises
-GAIN = (0.75, 1.25)  # of each colour, drawn for each clip
-OFFSET = 20.0  # grey levels, likewise, up or down
+LEAST_PART = 8  # clips of a micro-batch: over fewer, batch normalisation averages too little
+MOST_WORKERS = 8  # for each device
+
+log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How to train.
+class Machine(NamedTuple):
+    """On what to train, and how work is shared.
 
     Attributes:
-        epochs: passes over the windows.
-        batch: windows a step.
-        learning_rate: the highest one.
-        seed: of shuffling and augmentation.
-        threads: cores that share each batch.
-        minutes: training ends after this time at the latest, the learning rate fallen to 0.
-        mirrored: label of a clip's mirror image, where it is another one; None where clips must
-            not be mirrored.
+        devices: GPUs, or processes where there is no GPU, of this machine; None: all GPUs, or as
+            many processes as there are cores and parts of 8 clips in a batch.
+        nodes: machines.
+        precision: ``fp32``, ``fp16`` or ``bf16`` (both mixed); None: bf16 where the GPU computes
+            it, fp16 on other GPUs, fp32 on CPUs.
+        accumulate: micro-batches that a device takes one after the other in each step.
+        workers: processes that prepare clips for each device; None: by the number of cores.
+        save_minutes: between two saves of where the training is, besides those after each epoch.
+    """
+
+    devices: int | None = None
+    nodes: int = 1
+    precision: str | None = None
+    accumulate: int = 1
+    workers: int | None = None
+    save_minutes: float = 10.0
+
+
+class Training(NamedTuple):
+    """What a training came to, in the first process; the model holds its best weights.
+
+    Attributes:
+        epochs: that were begun.
+        steps: of the optimizer.
+        seconds: of this run, without what came before it was resumed.
+        clips: learned from in this run.
+        problems: one line for each recording that could not be read.
     """
 
     epochs: int
-    batch: int
-    learning_rate: float
-    seed: int
-    threads: int
-    minutes: float | None = None
-    mirrored: Mapping[str, str] | None = None
+    steps: int
+    seconds: float
+    clips: int
+    problems: tuple[str, ...]
 
 
-@dataclass
-class Training:
-    """What a training came to."""
-
-    steps: int = 0
-    seconds: float = 0.0
-    loss: float = 0.0
-    accuracy: float = 0.0
-    clips: int = 0
+def is_first_process() -> bool:
+    """False in the further processes of a training on several devices."""
+    return int(getattr(rank_zero_only, "rank", 0) or 0) == 0
 
 
-def train(model: ClipModel, windows: Windows, spec: ClipSpec, recipe: Recipe) -> Training:
-    """Train ``model`` in place, with a progress bar on stderr.
+def train(
+    learner: ClipLearner,
+    clips: TrainingClips,
+    validation: EvaluationClips | None,
+    recipe: Recipe,
+    machine: Machine,
+    folder: RunFolder,
+    seed: int = 0,
+    resume: bool = False,
+) -> Training:
+    """Train the learner's model, in as many processes as asked for.
+
+    On return the model holds the best weights: those with the highest validation top-1, or the
+    last ones where nothing is validated.
 
     Raises:
-        ClipedgeError: the loss is no longer finite.
+        ClipedgeError: the loss is no longer finite, or a file cannot be written.
+        KeyboardInterrupt: somebody ended it; it can be resumed.
     """
-    from tqdm import tqdm
-
-    torch.manual_seed(recipe.seed)
-    prime_stem(model)
-    set_layout(model.train(), torch.channels_last_3d)
-    batches = _Batches(windows, spec, recipe)
-    done = Training()
-    started_s = time.monotonic()
-    with ExitStack() as stack:
-        learner = stack.enter_context(open_learner(model, windows.hints.shape[1], recipe.threads))
-        progress = stack.enter_context(
-            tqdm(total=batches.steps, desc="training", unit="step", dynamic_ncols=True)
+    with _talk_kept_down():
+        trainer = _make_trainer(recipe, machine, folder, validated=validation is not None)
+    world = trainer.world_size
+    order = MicroBatches(
+        len(clips),
+        recipe.batch,
+        world * machine.accumulate,
+        trainer.global_rank,
+        world,
+        seed,
+        recipe.epoch_clips,
+    )
+    first_step = _go_to_where_it_was(order, folder) if resume else 0
+    workers = _workers(machine, trainer.num_devices)
+    pinned = trainer.strategy.root_device.type == "cuda"
+    loaders: dict[str, Any] = {
+        "train_dataloaders": training_loader(clips, order, workers, pinned),
+    }
+    if validation is not None:
+        loaders["val_dataloaders"] = validation_loader(
+            validation, trainer.global_rank, world, workers, pinned
         )
-        for batch in batches:
-            part = _part_done(done, batches.steps, recipe)
-            if part >= 1.0:
-                break
-            loss, right = learner.step(batch, recipe.learning_rate * one_cycle(part))
-            if not math.isfinite(loss):
-                raise ClipedgeError(
-                    f"The loss is no longer finite after {done.steps} steps; nothing was saved. "
-                    f"Lower --learning-rate (now {recipe.learning_rate:g})."
-                )
-            keep = min(0.95, done.steps / (done.steps + 1.0))
-            done.loss = keep * done.loss + (1.0 - keep) * loss
-            done.accuracy = keep * done.accuracy + (1.0 - keep) * right
-            done.steps += 1
-            done.clips += len(batch.targets)
-            done.seconds = time.monotonic() - started_s
-            progress.set_postfix_str(f"loss {done.loss:.2f}, right {done.accuracy:.0%}")
-            progress.update()
-    return done
+    set_layout(learner.model, torch.channels_last_3d)
+    began_s = time.monotonic()
+    with _talk_kept_down(), telling_of_lost_workers():
+        try:
+            trainer.fit(
+                learner, **loaders, ckpt_path=folder.last if resume else None, weights_only=True
+            )
+        except SystemExit:  # how Lightning ends after Ctrl-C
+            raise KeyboardInterrupt from None
+    seconds = time.monotonic() - began_s
+    if trainer.is_global_zero and folder.best.exists():
+        _load_best(learner.model, folder)
+    set_layout(learner.model, torch.contiguous_format)
+    steps = trainer.global_step
+    return Training(
+        epochs=trainer.current_epoch,
+        steps=steps,
+        seconds=seconds,
+        clips=(steps - first_step) * order.part_size * world * machine.accumulate,
+        problems=tuple(learner.problems),
+    )
 
 
-def set_layout(model: nn.Module, layout: torch.memory_format) -> None:
+def set_layout(model: torch.nn.Module, layout: torch.memory_format) -> None:
     """Arrange the kernels in memory; with channels last, steps take about half the time on CPUs."""
     for weight in model.parameters():
         if weight.ndim == 5:
             weight.data = weight.data.contiguous(memory_format=layout)
 
 
-def one_cycle(part: float) -> float:
-    """Factor on the learning rate after ``part`` of the training, 0-1: a rise, then a fall to 0."""
-    if part < WARM_UP:
-        return 0.05 + 0.95 * part / WARM_UP
-    return 0.5 * (1.0 + math.cos(math.pi * (part - WARM_UP) / (1.0 - WARM_UP)))
+def _make_trainer(recipe: Recipe, machine: Machine, folder: RunFolder, validated: bool) -> Trainer:
+    gpu = torch.cuda.is_available()
+    devices = machine.devices or (-1 if gpu else _cpu_processes(recipe.batch, machine.accumulate))
+    return Trainer(
+        accelerator="gpu" if gpu else "cpu",
+        devices=devices,
+        num_nodes=machine.nodes,
+        strategy=_strategy(devices, machine.nodes, gpu),
+        precision=_precision(machine.precision, gpu),  # type: ignore[arg-type]
+        max_epochs=recipe.epochs,
+        accumulate_grad_batches=machine.accumulate,
+        callbacks=_callbacks(recipe, machine, folder, validated),
+        logger=TensorBoardLogger(
+            folder.path, name="", version="tensorboard", default_hp_metric=False
+        ),
+        log_every_n_steps=10,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,  # ``MicroBatches`` knows its process
+        enable_model_summary=False,
+        plugins=[WholeFiles()],
+        default_root_dir=folder.path,
+        benchmark=gpu,
+    )
 
 
-def _part_done(done: Training, steps: int, recipe: Recipe) -> float:
-    by_time = done.seconds / (60.0 * recipe.minutes) if recipe.minutes else 0.0
-    return max(done.steps / steps, by_time)
-
-
-class _Batches:
-    """Shuffled, augmented batches of all epochs."""
-
-    def __init__(self, windows: Windows, spec: ClipSpec, recipe: Recipe) -> None:
-        self._windows = windows
-        self._spec = spec
-        self._recipe = recipe
-        self._rng = np.random.default_rng(recipe.seed)
-        self._batch = min(recipe.batch, len(windows))
-        self.steps = recipe.epochs * (len(windows) // self._batch)
-        self._mirrored = _mirrored_targets(windows.labels, recipe.mirrored)
-
-    def __iter__(self) -> Iterator[Batch]:
-        for _ in range(self._recipe.epochs):
-            order = self._rng.permutation(len(self._windows))
-            for first in range(0, len(order) - self._batch + 1, self._batch):
-                yield self._make(np.sort(order[first : first + self._batch]))
-
-    def _make(self, picked: np.ndarray) -> Batch:
-        frames, targets = self._windows.frames[picked], self._windows.targets[picked]
-        if self._spec.channel_order == "BGR":
-            frames = np.ascontiguousarray(frames[:, ::-1])
-        hints = self._windows.hints[picked]
-        if self._mirrored is not None:
-            flip = self._rng.uniform(size=len(picked)) < 0.5
-            frames[flip] = frames[flip][..., ::-1]
-            targets[flip] = self._mirrored[targets[flip]]
-            if hints.size:
-                hints[flip] = mirrored_hints(hints[flip])
-        gain = self._rng.uniform(*GAIN, (len(picked), 3, 1, 1, 1))
-        offset = self._rng.uniform(-OFFSET, OFFSET, (len(picked), 3, 1, 1, 1))
-        # Change of colour and normalisation in one: (pixel * gain + offset - mean) / std.
-        mean, std = (np.reshape(one, (3, 1, 1, 1)) for one in (self._spec.mean, self._spec.std))
-        return Batch(
-            torch.from_numpy(frames),
-            torch.from_numpy((gain / std).astype(np.float32)),
-            torch.from_numpy(((offset - mean) / std).astype(np.float32)),
-            torch.from_numpy(targets),
-            torch.from_numpy(hints),
+def _callbacks(
+    recipe: Recipe, machine: Machine, folder: RunFolder, validated: bool
+) -> list[Callback]:
+    callbacks: list[Callback] = [
+        TQDMProgressBar(),
+        WriteFigures(folder),
+        SaveProgress(folder.last, machine.save_minutes),
+    ]
+    if validated:
+        callbacks.append(
+            ModelCheckpoint(
+                folder.path,
+                filename=folder.best.stem,
+                monitor="validation_rank",
+                mode="max",
+                save_weights_only=True,
+                enable_version_counter=False,
+            )
         )
+    if validated and recipe.stop_after:
+        callbacks.append(EarlyStopping("validation_loss", patience=recipe.stop_after))
+    return callbacks
 
 
-def _mirrored_targets(
-    labels: Sequence[str], mirrored: Mapping[str, str] | None
-) -> np.ndarray | None:
-    if mirrored is None:
-        return None
-    return np.array([labels.index(mirrored.get(label, label)) for label in labels])
+def _strategy(devices: int, nodes: int, gpu: bool) -> Strategy | str:
+    if devices == 1 and nodes == 1:
+        return "auto"
+    # Each process keeps its own statistics of batch normalisation until they are averaged.
+    return DDPStrategy(broadcast_buffers=False, process_group_backend="nccl" if gpu else "gloo")
 
 
-def normalise(clips: Tensor, spec: ClipSpec) -> Tensor:
-    """Pixels (N, 3, T, H, W), RGB, 0-255, to what the model takes: the spec's order, mean, std."""
-    if spec.channel_order == "BGR":
-        clips = clips.flip(1)
-    mean = torch.tensor(spec.mean).view(3, 1, 1, 1)
-    std = torch.tensor(spec.std).view(3, 1, 1, 1)
-    clips = (clips.float() - mean) / std
-    return clips.contiguous(memory_format=torch.channels_last_3d)
+def _cpu_processes(batch: int, accumulate: int) -> int:
+    """One process a core: two threads in one take nearly as long as one, for small networks."""
+    return max(1, min(cores(), batch // (LEAST_PART * accumulate)))
 
 
-def score_windows(
-    model: nn.Module, windows: Windows, spec: ClipSpec, batch: int, what: str = "evaluating"
-) -> np.ndarray:
-    """Return the model's scores (N, classes) float32, each row summing to 1."""
-    from tqdm import tqdm
+def cores() -> int:
+    """Return the number of cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
-    set_layout(model.eval(), torch.channels_last_3d)
-    scores = []
-    firsts = range(0, len(windows), batch)
-    with torch.inference_mode():
-        for first in tqdm(firsts, desc=what, unit="batch", dynamic_ncols=True):
-            clips = torch.from_numpy(windows.frames[first : first + batch])
-            scores.append(model(normalise(clips, spec)).softmax(1).numpy())
-    return np.concatenate(scores)
+
+def _workers(machine: Machine, devices: int) -> int:
+    if machine.workers is not None:
+        return machine.workers
+    return max(1, min(MOST_WORKERS, cores() // devices))
+
+
+def _precision(asked: str | None, gpu: bool) -> str:
+    if asked is None:
+        if not gpu:
+            return "32-true"
+        asked = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    return {"fp32": "32-true", "fp16": "16-mixed", "bf16": "bf16-mixed"}[asked]
+
+
+def _go_to_where_it_was(order: MicroBatches, folder: RunFolder) -> int:
+    """Let the order begin where the saved training was; return the steps done by then."""
+    content = load_tensors(folder.last)
+    try:
+        loops = content["loops"]["fit_loop"]
+        order.epoch = loops["epoch_progress"]["current"]["processed"]
+        ready = loops["epoch_loop.batch_progress"]["current"]["ready"]
+        steps: int = content["global_step"]
+    except (KeyError, TypeError):
+        raise ClipedgeError(f"{folder.last} is no checkpoint of a training.") from None
+    # An epoch that was completed counts all its micro-batches.
+    order.first = ready % len(order)
+    return steps
+
+
+def _load_best(model: ClipModel, folder: RunFolder) -> None:
+    tensors = load_tensors(folder.best)["state_dict"]
+    prefix = "model."
+    model.load_state_dict(
+        {
+            name.removeprefix(prefix): tensor
+            for name, tensor in tensors.items()
+            if name.startswith(prefix)
+        }
+    )
+
+
+@contextlib.contextmanager
+def _talk_kept_down() -> Iterator[None]:
+    """Send Lightning's bars to stderr, and leave out advice about what is meant to be so."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
+        warnings.filterwarnings("ignore", module=r"lightning\..*")
+        warnings.filterwarnings("ignore", module=r"torch\.utils\.data.*")
+        yield

@@ -1,0 +1,93 @@
+"""What happens beside the learning: where it stands is saved, and its figures are written down."""
+
+import time
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback, Checkpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from clipedge.jetson.files import PathLike, write_whole
+from clipedge.trainside.checkpoint import save_tensors
+from clipedge.trainside.learner import ClipLearner
+from clipedge.trainside.run_folder import RunFolder
+
+CLOCK_EVERY = 10  # micro-batches between two looks at the clock
+FIGURES = (
+    "training_loss",
+    "training_top1",
+    "validation_loss",
+    "validation_top1",
+    "validation_top5",
+)
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Lightning's checkpoints, each whole or not at all; a full disk is said in a line."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: PathLike, storage_options: Any = None
+    ) -> None:
+        """Replace the file at ``path`` once the new one is complete.
+
+        Raises:
+            ClipedgeError: it cannot be written; the file that was there is as it was.
+        """
+        save_tensors(path, checkpoint)
+
+
+class SaveProgress(Checkpoint):
+    """Save where the training is, at the end of each epoch and from time to time within."""
+
+    def __init__(self, path: PathLike, every_minutes: float) -> None:
+        self._path = path
+        self._every_s = 60.0 * every_minutes
+        self._saved_s = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save where it is time, but not within a step nor at the end of an epoch."""
+        done = batch_idx + 1
+        within_step = done % trainer.accumulate_grad_batches != 0
+        if done % CLOCK_EVERY or within_step or done == trainer.num_training_batches:
+            return
+        late = time.monotonic() - self._saved_s > self._every_s
+        if trainer.strategy.broadcast(late):  # the first process's clock decides for all
+            self._save(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save; Lightning calls this after the other callbacks."""
+        self._save(trainer, pl_module)
+
+    def _save(self, trainer: Trainer, learner: LightningModule) -> None:
+        assert isinstance(learner, ClipLearner)
+        learner.average_statistics()  # the file holds those of the first process
+        trainer.save_checkpoint(self._path)
+        self._saved_s = time.monotonic()
+
+
+class WriteFigures(Callback):
+    """Keep ``metrics.csv`` and the list of damaged recordings up to date."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self._began_s = 0.0
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        self._began_s = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Add the epoch's line."""
+        assert isinstance(pl_module, ClipLearner)
+        figures = trainer.callback_metrics  # gathered from all processes, so all must ask
+        if not trainer.is_global_zero:
+            return
+        row = {"epoch": trainer.current_epoch + 1, "steps": trainer.global_step}
+        row["learning_rate"] = float(f"{trainer.optimizers[0].param_groups[0]['lr']:.3g}")
+        row.update({name: round(float(figures[name]), 4) for name in FIGURES if name in figures})
+        row["seconds"] = round(time.monotonic() - self._began_s, 1)
+        self._folder.add_metrics(row)
+        if pl_module.problems:
+            write_whole(self._folder.damaged, "\n".join(pl_module.problems) + "\n")
