@@ -48,19 +48,20 @@ class MicroBatches(Sampler[list[tuple[int, int]]]):
         self.part_size = max(1, min(batch, clips) // parts)
         self._parts, self._rank, self._world, self._seed = parts, rank, world, seed
         self.steps = clips // (self.part_size * parts)
-        self.epoch = 0
+        self.epoch = 0  # of the next iteration
         self.first = 0  # micro-batch of this process to begin with; of the next iteration only
 
     def __len__(self) -> int:
         return self.steps * self._parts // self._world
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        epoch, self.epoch = self.epoch, self.epoch + 1
         passes = [
-            np.random.default_rng((self._seed, self.epoch, one)).permutation(self._count)
+            np.random.default_rng((self._seed, epoch, one)).permutation(self._count)
             for one in range(self._passes)
         ]
         order = np.concatenate(passes)
-        rounds = self.epoch * self._passes + np.repeat(np.arange(self._passes), self._count)
+        rounds = epoch * self._passes + np.repeat(np.arange(self._passes), self._count)
         first, self.first = self.first, 0
         for number in range(first, len(self)):
             start = (number * self._world + self._rank) * self.part_size
