@@ -1,10 +1,11 @@
 """What happens beside the learning: where it stands is saved, and its figures are written down."""
 
+import pathlib
 import time
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback, Checkpoint
+from lightning.pytorch.callbacks import Callback, Checkpoint, TQDMProgressBar
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from clipedge.jetson.files import PathLike, write_whole
@@ -36,11 +37,33 @@ class WholeFiles(TorchCheckpointIO):
         save_tensors(path, checkpoint)
 
 
+class EpochBars(TQDMProgressBar):
+    """One bar an epoch, without the number of Lightning's log folder."""
+
+    def __init__(self) -> None:
+        super().__init__(leave=True)
+
+    def get_metrics(
+        self, trainer: Trainer, pl_module: LightningModule
+    ) -> dict[str, int | str | float | dict[str, float]]:
+        """Return what is shown behind the bar."""
+        metrics = super().get_metrics(trainer, pl_module)
+        metrics.pop("v_num", None)
+        return metrics
+
+    def init_validation_tqdm(self) -> Any:
+        """Return a bar that is not shown: each epoch's validation is short."""
+        bar = super().init_validation_tqdm()
+        bar.disable = True
+        bar.close()
+        return bar
+
+
 class SaveProgress(Checkpoint):
     """Save where the training is, at the end of each epoch and from time to time within."""
 
     def __init__(self, path: PathLike, every_minutes: float) -> None:
-        self._path = path
+        self._path = pathlib.Path(path)
         self._every_s = 60.0 * every_minutes
         self._saved_s = time.monotonic()
 
@@ -84,7 +107,7 @@ class WriteFigures(Callback):
         figures = trainer.callback_metrics  # gathered from all processes, so all must ask
         if not trainer.is_global_zero:
             return
-        row = {"epoch": trainer.current_epoch + 1, "steps": trainer.global_step}
+        row: dict[str, float] = {"epoch": trainer.current_epoch + 1, "steps": trainer.global_step}
         row["learning_rate"] = float(f"{trainer.optimizers[0].param_groups[0]['lr']:.3g}")
         row.update({name: round(float(figures[name]), 4) for name in FIGURES if name in figures})
         row["seconds"] = round(time.monotonic() - self._began_s, 1)

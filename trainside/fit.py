@@ -83,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
         plan.folder.start(_to_save(settings, plan))
     try:
         done = _train(settings, plan, resume=arguments.resume is not None)
-    except KeyboardInterrupt:
+    except (ClipedgeError, KeyboardInterrupt):
         if first:
             _say_how_to_go_on(plan.folder)
         raise
@@ -256,7 +256,8 @@ def _train(settings: argparse.Namespace, plan: Plan, resume: bool) -> Training:
     if len(plan.validation):
         count = recipe.validation_clips or None
         validation = EvaluationClips(plan.validation, spec, count, cache)
-    hints = len(clips[0, 0].hints) if recipe.head_start else 0
+    generated = recipe.head_start and isinstance(plan.training, SyntheticClips)
+    hints = len(clips[0, 0].hints) if generated else 0
     learner = ClipLearner(plan.model, spec, recipe, settings.seed, hints, settings.minutes)
     machine = Machine(
         settings.devices,
@@ -338,11 +339,9 @@ def _validate(settings: argparse.Namespace, plan: Plan) -> Accuracy | None:
 
 
 def _say_how_to_go_on(folder: RunFolder) -> None:
-    folder.clean()
+    folder.give_up()
     if folder.last.exists():
         log.warning("\nIt can go on: train-clips fit --resume %s", shlex.quote(str(folder.path)))
-    else:
-        log.warning("\nNothing was saved yet: the first epoch had not ended.")
 
 
 def _show(lines: tuple[str, ...], what: str, more: str = "") -> None:

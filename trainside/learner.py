@@ -60,6 +60,7 @@ class ClipLearner(LightningModule):
         self._recipe = recipe
         self._seed = seed
         self._still = freeze_backbone(model) if recipe.freeze == "backbone" else []
+        self.train()
         self._limit_s = 60.0 * minutes if minutes else None
         self._spent_s = 0.0  # before this process began
         self._started_s = time.monotonic()
@@ -115,8 +116,8 @@ class ClipLearner(LightningModule):
         """Measure loss and accuracy of the clips of a few videos."""
         self.problems.update(dict.fromkeys(batch.problems))
         pieces = zip(
-            batch.frames.split(self._recipe.batch),
-            batch.targets.split(self._recipe.batch),
+            torch.split(batch.frames, self._recipe.batch),
+            torch.split(batch.targets, self._recipe.batch),
             strict=True,
         )
         for frames, targets in pieces:
@@ -150,7 +151,7 @@ class ClipLearner(LightningModule):
         recipe = self._recipe
         trained = [weight for weight in self.parameters() if weight.requires_grad]
         if recipe.optimizer == "adamw":
-            groups = [
+            groups: list[dict[str, Any]] = [
                 {"params": [one for one in trained if one.ndim > 1]},
                 {"params": [one for one in trained if one.ndim <= 1], "weight_decay": 0.0},
             ]
@@ -232,7 +233,9 @@ class ClipLearner(LightningModule):
             return
         for buffer in self.model.buffers():
             if buffer.is_floating_point():
-                buffer.copy_(self.all_gather(buffer).mean(dim=0))
+                everywhere = self.all_gather(buffer)
+                assert isinstance(everywhere, Tensor)
+                buffer.copy_(everywhere.mean(dim=0))
 
 
 def one_cycle(part: float) -> float:

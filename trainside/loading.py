@@ -9,9 +9,7 @@ from torch.utils.data import DataLoader, Sampler
 from clipedge.trainside.data.clips import EvaluationClips, TrainingClips
 from clipedge.trainside.data.samples import (
     Batch,
-    Sample,
     ValidationBatch,
-    VideoClips,
     collate,
     collate_videos,
 )
@@ -76,9 +74,10 @@ def training_loader(
     clips: TrainingClips, order: MicroBatches, workers: int, pinned: bool = False
 ) -> DataLoader[Batch]:
     """Return a loader of this process's micro-batches; its workers live as long as it does."""
-    return DataLoader[Sample](
-        clips,
-        batch_sampler=order,  # type: ignore[arg-type]  keys are pairs
+    # A DataLoader is typed by what its data set gives, not by what collate_fn makes of it.
+    return DataLoader(
+        clips,  # type: ignore[arg-type]
+        batch_sampler=order,
         collate_fn=collate,
         **_options(workers, pinned),
     )
@@ -88,8 +87,8 @@ def validation_loader(
     clips: EvaluationClips, rank: int, world: int, workers: int, pinned: bool = False
 ) -> DataLoader[ValidationBatch]:
     """Return a loader of every ``world``-th video's clips, some videos at a time."""
-    return DataLoader[VideoClips](
-        clips,
+    return DataLoader(
+        clips,  # type: ignore[arg-type]
         sampler=range(rank, len(clips), world),
         batch_size=VIDEOS_AT_A_TIME,
         collate_fn=collate_videos,

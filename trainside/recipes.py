@@ -107,7 +107,7 @@ def recipe_with(name: str, changes: argparse.Namespace | dict[str, Any]) -> Reci
         raise UsageError(f"Unknown recipe '{name}'; {nearest(name, RECIPES)}")
     given = changes if isinstance(changes, dict) else vars(changes)
     fields = {field.name for field in dataclasses.fields(Recipe)}
-    kept = {
+    kept: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value
         for key, value in given.items()
         if key in fields and value is not None

@@ -101,6 +101,12 @@ class RunFolder:
         """Remove what is of no use once the training has ended."""
         shutil.rmtree(self.cache, ignore_errors=True)
 
+    def give_up(self) -> None:
+        """Leave nothing of a training that came to nothing."""
+        if not self.last.exists():
+            shutil.rmtree(self.path, ignore_errors=True)
+        self.clean()
+
     def finish(self) -> None:
         """Note that the training has ended: it can no longer be resumed."""
         self.clean()

@@ -19,14 +19,13 @@ from lightning.pytorch.callbacks import (
     Callback,
     EarlyStopping,
     ModelCheckpoint,
-    TQDMProgressBar,
 )
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy, Strategy
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from lightning_utilities.core.rank_zero import rank_zero_only
 
 from clipedge.jetson.errors import ClipedgeError
-from clipedge.trainside.callbacks import SaveProgress, WholeFiles, WriteFigures
+from clipedge.trainside.callbacks import EpochBars, SaveProgress, WholeFiles, WriteFigures
 from clipedge.trainside.checkpoint import load_tensors
 from clipedge.trainside.data.clips import EvaluationClips, TrainingClips
 from clipedge.trainside.data.workers import telling_of_lost_workers
@@ -187,7 +186,7 @@ def _callbacks(
     recipe: Recipe, machine: Machine, folder: RunFolder, validated: bool
 ) -> list[Callback]:
     callbacks: list[Callback] = [
-        TQDMProgressBar(),
+        EpochBars(),
         WriteFigures(folder),
         SaveProgress(folder.last, machine.save_minutes),
     ]

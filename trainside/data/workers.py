@@ -2,21 +2,26 @@
 
 import multiprocessing
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.context import BaseContext
 
 from clipedge.jetson.errors import ClipedgeError
 
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+PRELOADED = ("torch", "cv2", "av", "clipedge.trainside.data.clips")
+
 
 def worker_context() -> BaseContext:
-    """Return how workers are started: from a server that has imported torch once.
+    """Return how workers are started: from a server that has imported what they need once.
 
     They are not forked off this process, which may already run PyTorch's, a backend's or CUDA's
     threads; and they start in a fraction of the seconds that an import of torch takes.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "clipedge.trainside.data.workers"])
+    context.set_forkserver_preload(list(PRELOADED))
     return context
 
 
@@ -30,23 +35,44 @@ def start_worker(number: int) -> None:
 
 @contextmanager
 def starting_workers() -> Iterator[None]:
-    """Let Ctrl-C wait while workers start.
+    """Let Ctrl-C and requests to end wait while workers start.
 
-    They inherit that it waits, so that none dies of it with a traceback before ``start_worker``
-    ignores it.
+    A half-started worker would complain at length. Workers inherit that Ctrl-C is blocked, so that
+    none dies of it before ``start_worker`` ignores it.
     """
+    if threading.current_thread() is not threading.main_thread():  # signals go to the main one
+        yield
+        return
+    resource_tracker.ensure_running()  # where it is started later, it lets Ctrl-C through again
+    waiting: list[int] = []
+    before = {one: signal.getsignal(one) for one in INTERRUPTS if callable(signal.getsignal(one))}
+    # Blocked is this thread alone; another one may still take the signal.
+    for one in before:
+        signal.signal(one, lambda number, _: waiting.append(number))
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        if waiting:
+            signal.raise_signal(waiting[0])
 
 
 @contextmanager
 def telling_of_lost_workers() -> Iterator[None]:
-    """Turn a DataLoader's error over a worker that is gone into one that says what to do."""
+    """Turn a DataLoader's error over a worker that is gone into one that says what to do.
+
+    An error of our own that was raised in a worker comes with a traceback in its text, which goes.
+    """
     try:
         yield
+    except ClipedgeError as error:
+        kind, text = type(error), str(error)
+        if not text.startswith("Caught "):
+            raise
+        raise kind(text.rsplit(f"{kind.__name__}: ", 1)[-1].strip()) from None
     except RuntimeError as error:
         if not str(error).startswith("DataLoader worker"):  # of PyTorch's own, not of a data set
             raise
