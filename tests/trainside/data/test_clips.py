@@ -37,14 +37,14 @@ def catalog(*paths, rate_hz=None):
 
 @pytest.fixture
 def noise(tmp_path, write_video):
-    """Four videos of noise, 24 frames a second, of several shapes."""
+    """Four videos of noise, of several shapes, at 24 frames a second and the last at 60."""
     rng = np.random.default_rng(0)
     shapes = ((48, 64), (64, 48), (36, 36), (120, 160))
     return [
         write_video(
             tmp_path / f"{number}.avi",
             rng.integers(0, 256, (60, *shape, 3)).astype(np.uint8),
-            24.0,
+            60.0 if number == 3 else 24.0,
         )
         for number, shape in enumerate(shapes)
     ]

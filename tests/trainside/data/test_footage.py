@@ -46,7 +46,7 @@ VIDEOS = [
     Made("uneven.mp4", "libx264", stamps_ms=UNEVEN_MS, options=(("g", "10"),)),
     Made("late.mkv", "mpeg4", stamps_ms=tuple(range(5000, 6600, 40))),
     Made("broadcast.ts", "libx264", options=B_FRAMES),
-    Made("vcd.mpg", "mpeg1video", options=(("g", "12"), ("bf", "2"))),
+    Made("vcd.mpg", "mpeg1video", count=60, options=(("g", "12"), ("bf", "2"))),
     Made("web.webm", "libvpx-vp9", options=(("g", "12"), ("deadline", "realtime"))),
     Made("one_frame.mp4", "libx264", count=1),
 ]
