@@ -132,6 +132,7 @@ def _open_model(arguments: argparse.Namespace) -> Iterator[_Model]:
 def _open_checkpoint(file: str, batch: int) -> _Model:
     model, spec, extra = load_checkpoint(file)
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    model.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # of 5D weights
     scorer = ModelScorer(model, spec, batch, device)
     facts = {"backend": "pytorch", "version": torch.__version__, "device": scorer.device_name}
     return _Model(scorer, file, "checkpoint", facts, str(extra.get("data", "")))

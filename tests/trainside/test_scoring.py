@@ -1,6 +1,8 @@
 """Clips of videos through a model: streamed, batched, in any number of processes."""
 
 import os
+import signal
+import threading
 import weakref
 
 import numpy as np
@@ -16,6 +18,7 @@ from clipedge.trainside.data.clips import EvaluationClips
 from clipedge.trainside.data.gestures import LABELS
 from clipedge.trainside.data.samples import VideoClips
 from clipedge.trainside.data.synthetic import SyntheticClips
+from clipedge.trainside.data.workers import starting_workers
 from clipedge.trainside.models import create_model
 from clipedge.trainside.scoring import (
     ModelScorer,
@@ -119,6 +122,35 @@ def test_a_worker_that_is_ended_from_outside_is_one_clear_error():
         score_videos(Means(4), Deadly(), workers=1)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("thread", ["this one", "another"])
+def test_ctrl_c_waits_while_workers_start(thread, number):
+    """Whichever thread takes the signal: a half-started worker would complain at length."""
+    started, done = threading.Event(), threading.Event()
+
+    def take_signal():
+        started.wait()
+        if thread == "another":
+            signal.raise_signal(number)
+        done.set()
+
+    other = threading.Thread(target=take_signal)
+    other.start()  # before signals are blocked, which it would inherit
+    before = signal.signal(number, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), starting_workers():
+            started.set()
+            done.wait()
+            if thread == "this one":
+                signal.raise_signal(number)
+            reached = sum(range(1000)) > 0  # time for a handler to run
+        assert reached
+        assert signal.getsignal(number) is signal.default_int_handler
+        assert number not in signal.pthread_sigmask(signal.SIG_BLOCK, set())
+    finally:
+        signal.signal(number, before)
+
+
 def test_what_is_scored_is_let_go_of():
     """However long the data set is, the clips of a few videos are in memory."""
     seen, most = [], [0]
@@ -185,6 +217,19 @@ def test_a_model_sees_the_colours_in_its_own_order():
     for order, expected in (("RGB", 0), ("BGR", 2)):
         spec = SPEC._replace(channel_order=order, mean=(100.0,) * 3, std=(50.0,) * 3)
         assert ModelScorer(First(), spec, 1).score(frames).argmax() == expected
+
+
+def test_what_overflows_in_mixed_precision_is_scored_in_fp32(caplog):
+    """On a GPU; here the CPU computes in fp16."""
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 8 * 32 * 32, 3))
+    torch.nn.init.constant_(model[1].weight, 1.0)
+    clips = np.full((2, *SPEC.clip_shape), 200, np.uint8)
+    exact = ModelScorer(model, SPEC, 2).score(clips)
+    scorer = ModelScorer(model, SPEC, 2)
+    scorer._mixed = True
+    np.testing.assert_array_equal(scorer.score(clips), exact)
+    np.testing.assert_array_equal(scorer.score(clips), exact)
+    assert caplog.text.count("Mixed precision overflows") == 1
 
 
 def test_weights_that_are_not_finite_are_an_error():
