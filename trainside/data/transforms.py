@@ -88,15 +88,19 @@ def training_frames(pictures: Sequence[np.ndarray], draws: Draws, size: int) -> 
     Returns:
         (3, T, size, size) uint8, RGB.
     """
+    import cv2
+
     height, width = pictures[0].shape[:2]
     side = max(1, round(draws.scale * min(height, width)))
     top = round(draws.top * (height - side))
     left = round(draws.left * (width - side))
-    clip = np.empty((len(pictures), size, size, 3), np.uint8)
+    clip = np.empty((3, len(pictures), size, size), np.uint8)
     for number, picture in enumerate(pictures):
         square = scaled(picture[top : top + side, left : left + side], size, size)
-        clip[number] = square[:, ::-1] if draws.mirror else square
-    return np.ascontiguousarray(clip.transpose(3, 0, 1, 2))
+        if draws.mirror:
+            square = cv2.flip(square, 1)
+        cv2.split(square, [clip[colour, number] for colour in range(3)])  # written in place
+    return clip
 
 
 def evaluation_frames(pictures: Iterable[np.ndarray], spec: ClipSpec) -> np.ndarray:
