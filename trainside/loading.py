@@ -13,7 +13,7 @@ from clipedge.trainside.data.samples import (
     collate,
     collate_videos,
 )
-from clipedge.trainside.data.workers import start_worker, worker_context
+from clipedge.trainside.data.workers import start_worker, starting_workers, worker_context
 
 VIDEOS_AT_A_TIME = 8  # whose clips one step of validation measures
 
@@ -74,9 +74,8 @@ def training_loader(
     clips: TrainingClips, order: MicroBatches, workers: int, pinned: bool = False
 ) -> DataLoader[Batch]:
     """Return a loader of this process's micro-batches; its workers live as long as it does."""
-    # A DataLoader is typed by what its data set gives, not by what collate_fn makes of it.
-    return DataLoader(
-        clips,  # type: ignore[arg-type]
+    return _Loader(
+        clips,
         batch_sampler=order,
         collate_fn=collate,
         **_options(workers, pinned),
@@ -87,13 +86,21 @@ def validation_loader(
     clips: EvaluationClips, rank: int, world: int, workers: int, pinned: bool = False
 ) -> DataLoader[ValidationBatch]:
     """Return a loader of every ``world``-th video's clips, some videos at a time."""
-    return DataLoader(
-        clips,  # type: ignore[arg-type]
+    return _Loader(
+        clips,
         sampler=range(rank, len(clips), world),
         batch_size=VIDEOS_AT_A_TIME,
         collate_fn=collate_videos,
         **_options(workers, pinned),
     )
+
+
+class _Loader(DataLoader[Any]):
+    """A DataLoader whose workers leave Ctrl-C to this process from their first moment on."""
+
+    def __iter__(self) -> Any:
+        with starting_workers():
+            return super().__iter__()
 
 
 def _options(workers: int, pinned: bool) -> dict[str, Any]:

@@ -1,68 +1,28 @@
-"""train-clips fit: it learns, saves whole checkpoints, and says what is wrong before it starts."""
+"""train-clips fit: it saves whole checkpoints, and says what is wrong before it starts."""
 
+import json
 import os
+import pathlib
 import signal
 import subprocess
 import time
 
-import numpy as np
 import pytest
 import torch
 
-from clipedge.jetson.errors import ClipedgeError
 from clipedge.jetson.spec import ClipSpec
-from clipedge.trainside.checkpoint import load_checkpoint
+from clipedge.trainside.checkpoint import load_checkpoint, save_checkpoint
 from clipedge.trainside.cli import main
-from clipedge.trainside.data.windows import Windows
 from clipedge.trainside.models import create_model
-from clipedge.trainside.training import Recipe, one_cycle, score_windows, train
 
-LABELS = ("left", "still", "right")
-SPEC = ClipSpec("shufflenetv2", LABELS, width=0.25, size=32, frames=8)
-TINY = ["--model", "shufflenetv2", "--width", "0.25", "--size", "32", "--threads", "2"]
-
-
-@pytest.fixture(scope="module")
-def windows() -> Windows:
-    """Clips of a bright bar that goes left, stays or goes right, with hints that tell its place."""
-    rng = np.random.default_rng(0)
-    targets = np.arange(48) % 3
-    frames = rng.integers(0, 60, (48, *SPEC.clip_shape)).astype(np.uint8)
-    places = 16 + np.outer(targets - 1, np.arange(SPEC.frames) - 3.5) * 3
-    for clip, frame in np.ndindex(places.shape):
-        left = int(places[clip, frame])
-        frames[clip, :, frame, :, left - 3 : left + 3] += 150
-    hints = np.repeat(((places - 16) / 16)[..., None], 10, axis=2).reshape(48, -1)
-    return Windows(frames, targets, np.arange(48), hints.astype(np.float32), LABELS, [])
+MODEL = ["--model", "shufflenetv2", "--width", "0.25"]
+SMALL = ["--size", "32", "--frames", "8", "--epoch-clips", "8", "--batch", "4", "--epochs", "1"]
+ALONE = ["--devices", "1", "--workers", "0", "--threads", "1"]
+TINY = [*MODEL, *SMALL, *ALONE]
 
 
-def fresh_model():
-    torch.manual_seed(0)
-    return create_model("shufflenetv2", 0.25, len(LABELS), dropout=0.0)
-
-
-def recipe(**changes) -> Recipe:
-    values = {"epochs": 8, "batch": 16, "learning_rate": 0.005, "seed": 0, "threads": 2}
-    return Recipe(**{**values, "mirrored": {"left": "right", "right": "left"}, **changes})
-
-
-def test_training_learns_what_it_is_shown(windows):
-    model = fresh_model()
-    first = train(model, windows, SPEC, recipe(epochs=1))
-    later = train(model, windows, SPEC, recipe(epochs=20))
-    assert later.loss < 0.6 * first.loss
-    scores = score_windows(model, windows, SPEC, batch=32)
-    np.testing.assert_allclose(scores.sum(axis=1), 1.0, atol=1e-4)
-    assert (scores.argmax(1) == windows.targets).mean() > 0.9
-
-
-def test_more_cores_than_a_batch_can_feed_do_no_harm(windows):
-    """Batch normalisation must not average over crumbs, nor over replicas that never ran."""
-    models = [fresh_model() for _ in range(2)]
-    for model, threads in zip(models, (2, 16), strict=True):
-        train(model, windows, SPEC, recipe(epochs=2, threads=threads))
-    few, many = (model.state_dict() for model in models)
-    assert all(torch.equal(few[name], many[name]) for name in few)
+def fit(*arguments: object) -> int:
+    return main(["fit", *map(str, arguments)])
 
 
 def test_a_folder_called_synthetic_is_not_taken_for_generated(tmp_path, write_video, grey_ramp):
@@ -70,65 +30,34 @@ def test_a_folder_called_synthetic_is_not_taken_for_generated(tmp_path, write_vi
         for number in range(3):
             write_video(tmp_path / "synthetic" / name / f"{number}.avi", grey_ramp(60), 12.0)
     output = tmp_path / "m.pt"
-    arguments = ["--data", str(tmp_path / "synthetic"), "--epochs", "1", "--batch", "2"]
-    assert main(["fit", *TINY, "--frames", "8", *arguments, "--output", str(output)]) == 0
+    assert fit(*TINY, "--data", tmp_path / "synthetic", "--output", output) == 0
     spec = load_checkpoint(output).spec
     assert spec.labels == ("left", "wave")
     assert spec.dataset == "synthetic_folder"
 
 
-def test_the_same_seed_gives_the_same_weights(windows):
-    models = [fresh_model() for _ in range(3)]
-    for model, seed in zip(models, (1, 1, 2), strict=True):
-        train(model, windows, SPEC, recipe(epochs=1, seed=seed))
-    first, again, other = (model.state_dict() for model in models)
-    assert all(torch.equal(first[name], again[name]) for name in first)
-    assert not all(torch.equal(first[name], other[name]) for name in first)
-
-
-def test_training_leaves_an_ordinary_model(windows):
-    model = fresh_model()
-    names = list(model.state_dict())
-    train(model, windows, SPEC, recipe(epochs=1))
-    assert list(model.state_dict()) == names
-    assert all(not module._forward_pre_hooks for module in model.modules())
-
-
-def test_training_ends_when_its_minutes_are_over(windows):
-    started_s = time.monotonic()
-    done = train(fresh_model(), windows, SPEC, recipe(epochs=100000, minutes=0.03))
-    assert time.monotonic() - started_s < 10.0
-    assert done.steps > 1
-
-
-def test_a_loss_that_is_not_finite_ends_the_training(windows):
-    model = fresh_model()
-    with torch.no_grad():
-        next(iter(model.parameters())).fill_(float("nan"))
-    with pytest.raises(ClipedgeError, match="learning-rate"):
-        train(model, windows, SPEC, recipe())
-
-
-def test_the_learning_rate_rises_once_and_falls_to_nothing():
-    rates = np.array([one_cycle(part) for part in np.linspace(0, 1, 101)])
-    top = rates.argmax()
-    assert rates[top] == pytest.approx(1.0)
-    assert (np.diff(rates[: top + 1]) > 0).all()
-    assert (np.diff(rates[top:]) < 0).all()
-    assert rates[-1] == pytest.approx(0.0, abs=1e-9)
-
-
 def test_fit_on_a_folder_saves_a_checkpoint_that_evaluate_reads(classes, tmp_path, capsys):
     output = tmp_path / "out" / "two.pt"
-    arguments = ["--data", str(classes), "--output", str(output), "--batch", "4", "--epochs", "6"]
-    assert main(["fit", *TINY, *arguments]) == 0
+    arguments = ["--data", classes, "--output", output, "--epochs", "4", "--epoch-clips", "40"]
+    assert fit(*TINY, *arguments) == 0
     out = capsys.readouterr().out
     assert "validation: clip top-1" in out
-    assert [path.name for path in output.parent.iterdir()] == ["two.pt"]
+    assert f"next: export-engine --checkpoint {output}" in out
+    folder = output.with_suffix(".training")
+    assert sorted(path.name for path in output.parent.iterdir()) == ["two.pt", "two.training"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "best.ckpt",
+        "confusion.png",
+        "metrics.csv",
+        "settings.json",
+        "tensorboard",
+    ]
+    assert len(folder.joinpath("metrics.csv").read_text().splitlines()) == 1 + 4
     checkpoint = load_checkpoint(output)
     assert checkpoint.spec.labels == ("bright", "dark")
     assert checkpoint.spec.dataset == "clips"
     assert checkpoint.spec.size == 32
+    assert checkpoint.spec.frames == 8
     assert checkpoint.extra["data"] == str(classes.resolve())
     assert checkpoint.extra["validation_top1"] >= 0.5
 
@@ -144,13 +73,21 @@ def test_fit_on_a_folder_saves_a_checkpoint_that_evaluate_reads(classes, tmp_pat
         ([*TINY, "--output", "{tmp}/empty"], 2, "is a folder"),
         ([*TINY, "--batch", "1"], 2, "2 or more"),
         ([*TINY, "--seed", "-3"], 2, "0 or more"),
+        ([*TINY, "--scales", "1.5"], 2, "--scales"),
+        ([*TINY, "--schedule", "steps"], 2, "--milestones"),
+        ([*TINY, "--freeze", "backbone"], 2, "--init-from"),
+        ([*TINY, "--init-from", "{tmp}/none.pt"], 2, "no such file"),
+        (["--model", "shufflenetv1", "--width", "0.5", "--size", "32"], 2, "cannot take clips"),
+        (["--data", "synthetic"], 2, "--model is missing"),
+        (["--resume", "{tmp}/empty"], 2, "no training that can be resumed"),
+        (["--resume", "{tmp}/empty", "--epochs", "9"], 2, "leave out --epochs"),
     ],
 )
 def test_a_wrong_call_is_told_in_a_line_or_two(tmp_path, capsys, arguments, status, message):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("")
     arguments = [argument.replace("{tmp}", str(tmp_path)) for argument in arguments]
-    assert main(["fit", "--clips", "8", *arguments]) == status
+    assert fit(*arguments) == status
     error = capsys.readouterr().err
     assert message in error
     assert len(error.strip().splitlines()) <= 2
@@ -162,34 +99,127 @@ def test_a_folder_of_damaged_videos_alone_is_told(tmp_path, capsys):
         (tmp_path / "clips" / name).mkdir(parents=True)
         for number in range(2):
             (tmp_path / "clips" / name / f"{number}.mp4").write_bytes(b"nothing")
-    output = tmp_path / "x.pt"
-    assert main(["fit", *TINY, "--data", str(tmp_path / "clips"), "--output", str(output)]) == 1
+    assert fit(*TINY, "--data", tmp_path / "clips", "--output", tmp_path / "x.pt") == 1
     error = capsys.readouterr().err
     assert "0.mp4" in error
-    assert not output.exists()
+    assert "Traceback" not in error
+    assert [path.name for path in tmp_path.iterdir()] == ["clips"]
 
 
-def test_interrupting_leaves_no_file_and_no_process(tmp_path, command):
-    output = tmp_path / "x.pt"
-    call = [command("train-clips"), "fit", *TINY, "--output", str(output), "--clips", "20000"]
-    process = subprocess.Popen(call, stderr=subprocess.PIPE, start_new_session=True)
+@pytest.mark.parametrize("workers", [0, 1])
+def test_damaged_recordings_are_counted_listed_and_not_fatal(classes, tmp_path, capsys, workers):
+    (classes / "dark" / "0.avi").write_bytes(b"nothing")
+    (classes / "dark" / "zero.avi").write_bytes(b"")
+    arguments = ["--data", classes, "--output", tmp_path / "x.pt", "--workers", workers]
+    assert fit(*TINY, *arguments) == 0
+    error = capsys.readouterr().err
+    assert "2 recordings could not be read" in error
+    listed = (tmp_path / "x.training" / "damaged.txt").read_text()
+    assert "0.avi" in listed
+    assert "zero.avi" in listed
+    assert len(listed.splitlines()) == 2
+
+
+def test_each_recipe_trains_and_every_value_can_be_changed(classes, tmp_path, capsys):
+    start = tmp_path / "start.pt"
+    assert fit(*TINY, "--data", classes, "--output", start) == 0
+    for name in ("paper-jester", "paper-kinetics600", "paper-ucf101-finetune", "quick"):
+        output = tmp_path / f"{name}.pt"
+        source = ["--init-from", start] if "finetune" in name else MODEL
+        arguments = [*source, "--recipe", name, "--data", classes, "--output", output]
+        assert fit(*arguments, *SMALL, *ALONE, "--stop-after", "1", "--crop", "corner") == 0
+        checkpoint = load_checkpoint(output)
+        assert checkpoint.extra["recipe"] == name
+        assert checkpoint.extra["epochs"] == 1
+        settings = json.loads((tmp_path / f"{name}.training" / "settings.json").read_text())
+        assert settings["crop"] == "corner"
+        assert settings["epochs"] == 1
+    # 0.9 before the last layer, from weights of the same classes: nothing else may change.
+    assert load_checkpoint(tmp_path / "paper-ucf101-finetune.pt").model.config.options == {
+        "dropout": 0.9
+    }
+    assert "last layer is new" not in capsys.readouterr().err
+
+
+def test_other_classes_get_a_new_last_layer_and_that_is_said(classes, tmp_path, capsys):
+    labels = ("a", "b", "c")
+    spec = ClipSpec(
+        "shufflenetv2", labels, width=0.25, size=32, frames=8, std=(7.0, 8.0, 9.0), dataset="abc"
+    )
+    torch.manual_seed(3)
+    model = create_model("shufflenetv2", 0.25, 3)
+    save_checkpoint(tmp_path / "abc.pt", model, spec)
+    output = tmp_path / "own.pt"
+    arguments = ["--init-from", tmp_path / "abc.pt", "--freeze", "backbone", "--epochs", "1"]
+    assert fit(*arguments, "--data", classes, "--output", output, *ALONE, "--epoch-clips", 8) == 0
+    error = capsys.readouterr().err
+    assert "last layer is new" in error
+    assert "chance, 50.0 %" in error
+    tuned, tuned_spec, _ = load_checkpoint(output)
+    assert tuned_spec.labels == ("bright", "dark")
+    assert tuned_spec[5:] == spec[5:]  # frames, size, stride, rate, order of colours, mean, std
+    before, after = model.state_dict(), tuned.state_dict()
+    same = {name for name in before if before[name].equal(after[name])}
+    assert set(before) - same == {"classifier.1.weight", "classifier.1.bias"}
+
+
+def test_a_training_that_has_not_ended_is_not_overwritten(classes, tmp_path, capsys):
+    folder = tmp_path / "x.training"
+    folder.mkdir()
+    (folder / "last.ckpt").write_bytes(b"weeks of work")
+    assert fit(*TINY, "--data", classes, "--output", tmp_path / "x.pt") == 2
+    assert f"train-clips fit --resume {folder}" in capsys.readouterr().err
+    assert (folder / "last.ckpt").read_bytes() == b"weeks of work"
+
+
+def test_interrupting_before_anything_was_saved_leaves_nothing(tmp_path, command):
+    process = start_fit(command, tmp_path, "--clips", "20000", "--epochs", "2", *MODEL)
+    wait_for(process, b"Epoch 0:")
+    rest = interrupt(process)
+    assert b"resume" not in rest
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_interrupting_later_says_how_to_go_on(tmp_path, command):
+    process = start_fit(command, tmp_path, "--clips", "8", "--epochs", "5000", *MODEL)
+    wait_for(process, b"Epoch 1:")
+    rest = interrupt(process)
+    folder = tmp_path / "x.training"
+    assert f"train-clips fit --resume {folder}".encode() in rest
+    assert [path.name for path in tmp_path.iterdir()] == ["x.training"]
+    assert (folder / "last.ckpt").exists()
+    assert not (folder / "cache").exists()
+
+
+def start_fit(command, folder: pathlib.Path, *arguments: str) -> "subprocess.Popen[bytes]":
+    call = [command("train-clips"), "fit", *SMALL, "--output", str(folder / "x.pt"), *arguments]
+    return subprocess.Popen(call, stderr=subprocess.PIPE, start_new_session=True)
+
+
+def wait_for(process: "subprocess.Popen[bytes]", text: bytes) -> None:
     assert process.stderr is not None
     seen = b""
-    while b"training clips" not in seen:
-        seen += process.stderr.read(1)
+    while text not in seen:
+        more = process.stderr.read(1)
+        assert more, seen
+        seen += more
     time.sleep(1.0)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all processes at once
+
+
+def interrupt(process: "subprocess.Popen[bytes]") -> bytes:
+    """End it as a terminal does, all processes at once; return what it said then."""
+    os.killpg(process.pid, signal.SIGINT)
     _, rest = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert b"Traceback" not in rest
+    assert b"Traceback" not in rest, rest.decode()
     assert b"interrupted" in rest
-    assert list(tmp_path.iterdir()) == []
     assert _ends(process.pid)
+    return rest
 
 
 def _ends(group: int) -> bool:
     """Whether all processes of a group are gone within a few seconds."""
-    for _ in range(50):
+    for _ in range(80):
         try:
             os.killpg(group, 0)
         except ProcessLookupError:
