@@ -35,4 +35,10 @@ def normalise(
     # (pixel * gain + offset - mean) / std, with one pass over the pixels for each operation.
     factor = (1.0 if gain is None else gain) / std
     shift = ((0.0 if offset is None else offset) - mean) / std
-    return pixels.mul(factor.view(-1, 3, 1, 1, 1)).add_(shift.view(-1, 3, 1, 1, 1))
+    # Three colours are too few for vector instructions; a row of a picture is not.
+    width = pixels.shape[-1]
+    rows = pixels.permute(0, 2, 3, 4, 1).flatten(3).flatten(1, 2)  # (N, T * H, W * 3)
+    factors, shifts = (values.repeat(1, width).unsqueeze(1) for values in (factor, shift))
+    fresh = not clips.is_floating_point()  # a copy already, which may be overwritten
+    rows = (rows.mul_(factors) if fresh else rows.mul(factors)).add_(shifts)
+    return rows.view(pixels.permute(0, 2, 3, 4, 1).shape).permute(0, 4, 1, 2, 3)

@@ -46,3 +46,22 @@ def test_the_result_is_channels_last_and_the_clips_are_left_alone(order):
         found = normalise(clips, SPEC._replace(channel_order=order), **colours)
         assert found.is_contiguous(memory_format=torch.channels_last_3d)
     assert torch.equal(clips, before)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+@pytest.mark.parametrize("order", ["RGB", "BGR"])
+def test_each_pixel_is_computed_as_one_alone_would_be(order, dtype, layout):
+    """Bit for bit: the passes over whole rows are for speed only."""
+    rng = np.random.default_rng(1)
+    spec = SPEC._replace(channel_order=order, std=(58.4, 57.1, 57.4))
+    pixels = torch.from_numpy(rng.integers(0, 256, (2, 3, 4, 5, 6))).to(dtype)
+    clips = pixels.contiguous(memory_format=layout)
+    gain, offset = torch.from_numpy(rng.uniform(0.7, 20, (2, 2, 3)).astype(np.float32))
+    found = normalise(clips, spec, gain, offset)
+    for clip, colour in np.ndindex(2, 3):
+        at = colour if order == "RGB" else 2 - colour
+        mean, std = torch.tensor(spec.mean)[colour], torch.tensor(spec.std)[colour]
+        factor, shift = gain[clip, at] / std, (offset[clip, at] - mean) / std
+        assert torch.equal(found[clip, colour], pixels[clip, at].float() * factor + shift)
+    assert torch.equal(clips, pixels)

@@ -56,7 +56,7 @@ class ClipCache:
         """
         self._folder = pathlib.Path(folder) / f"clips-{_code_digest()}"
         self._limit_bytes = limit_bytes
-        self._full = False
+        self._full = limit_bytes == 0
         writable_folder(self._folder)
         for other in self._folder.parent.glob("clips-*"):
             if other != self._folder:

@@ -30,7 +30,10 @@ class Sample(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Samples of one step: the same fields, with N clips along the first axis."""
+    """Samples of one step: the same fields, with N clips along the first axis.
+
+    Frames are channels last in memory, so that the process that learns has nothing to rearrange.
+    """
 
     frames: Tensor
     gain: Tensor
@@ -72,8 +75,9 @@ class ValidationBatch(NamedTuple):
 
 def collate(samples: Sequence[Sample]) -> Batch:
     """Stack samples into a batch."""
+    frames = np.stack([sample.frames.transpose(1, 2, 3, 0) for sample in samples])
     return Batch(
-        torch.from_numpy(np.stack([sample.frames for sample in samples])),
+        torch.from_numpy(frames).permute(0, 4, 1, 2, 3),
         torch.from_numpy(np.stack([sample.gain for sample in samples])),
         torch.from_numpy(np.stack([sample.offset for sample in samples])),
         torch.tensor([sample.target for sample in samples]),
