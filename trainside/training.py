@@ -185,11 +185,9 @@ def _make_trainer(recipe: Recipe, machine: Machine, folder: RunFolder, validated
 def _callbacks(
     recipe: Recipe, machine: Machine, folder: RunFolder, validated: bool
 ) -> list[Callback]:
-    callbacks: list[Callback] = [
-        EpochBars(),
-        WriteFigures(folder),
-        SaveProgress(folder.last, machine.save_minutes),
-    ]
+    callbacks: list[Callback] = [EpochBars(), WriteFigures(folder)]
+    if validated and recipe.stop_after:
+        callbacks.append(EarlyStopping("validation_loss", patience=recipe.stop_after))
     if validated:
         callbacks.append(
             ModelCheckpoint(
@@ -201,8 +199,8 @@ def _callbacks(
                 enable_version_counter=False,
             )
         )
-    if validated and recipe.stop_after:
-        callbacks.append(EarlyStopping("validation_loss", patience=recipe.stop_after))
+    # The last one: what it saves has to know what the others have come to.
+    callbacks.append(SaveProgress(folder.last, machine.save_minutes))
     return callbacks
 
 
