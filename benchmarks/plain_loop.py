@@ -68,7 +68,7 @@ class PlainClips:
         spec, footing = self._spec, self._footings[number]
         draws = draw(np.random.default_rng((self._seed, epoch, number)), self._augmentation)
         picks = footing.kept[training_clip(footing.times_s, spec, draws.start)].tolist()
-        mean, std = (torch.tensor(values).view(3, 1, 1) for values in (spec.mean, spec.std))
+        mean, std = np.array(spec.mean, np.float32), np.array(spec.std, np.float32)
         frames = []
         for image in self._images(number, footing, picks):
             width, height = image.size
@@ -76,9 +76,9 @@ class PlainClips:
             top, left = round(draws.top * (height - side)), round(draws.left * (width - side))
             square = image.crop((left, top, left + side, top + side))
             small = square.resize((spec.size, spec.size), Image.Resampling.BILINEAR)
-            pixels = torch.from_numpy(np.array(small)).permute(2, 0, 1).contiguous().float()
-            frames.append((pixels - mean) / std)
-        return torch.stack(frames, dim=1), self._catalog.recordings[number].target
+            frames.append((np.asarray(small, np.float32) - mean) / std)
+        clip = np.ascontiguousarray(np.stack(frames).transpose(3, 0, 1, 2))
+        return torch.from_numpy(clip), self._catalog.recordings[number].target
 
     def _images(self, number: int, footing: Footing, picks: List[int]) -> Iterator[Any]:
         if not footing.frames:

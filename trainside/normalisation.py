@@ -25,20 +25,25 @@ def normalise(
         torch.tensor(values, dtype=dtype, device=clips.device).view(1, 3)
         for values in (spec.mean, spec.std)
     )
-    pixels = clips.contiguous(memory_format=torch.channels_last_3d).to(dtype)
+    # A copy in any case: what follows overwrites it.
+    pixels = clips.contiguous(memory_format=torch.channels_last_3d).to(dtype, copy=True)
     if spec.channel_order == "BGR":
         pixels = pixels.flip(1)
         gain = None if gain is None else gain.flip(1)
         offset = None if offset is None else offset.flip(1)
-    if gain is None and offset is None:
-        return (pixels - mean.view(1, 3, 1, 1, 1)) / std.view(1, 3, 1, 1, 1)
-    # (pixel * gain + offset - mean) / std, with one pass over the pixels for each operation.
-    factor = (1.0 if gain is None else gain) / std
-    shift = ((0.0 if offset is None else offset) - mean) / std
+    pixels = pixels.permute(0, 2, 3, 4, 1)
     # Three colours are too few for vector instructions; a row of a picture is not.
-    width = pixels.shape[-1]
-    rows = pixels.permute(0, 2, 3, 4, 1).flatten(3).flatten(1, 2)  # (N, T * H, W * 3)
-    factors, shifts = (values.repeat(1, width).unsqueeze(1) for values in (factor, shift))
-    fresh = not clips.is_floating_point()  # a copy already, which may be overwritten
-    rows = (rows.mul_(factors) if fresh else rows.mul(factors)).add_(shifts)
-    return rows.view(pixels.permute(0, 2, 3, 4, 1).shape).permute(0, 4, 1, 2, 3)
+    rows = pixels.flatten(3).flatten(1, 2)  # (N, T * H, W * 3)
+    if gain is None and offset is None:
+        rows.sub_(_row(mean, clips)).div_(_row(std, clips))
+    else:
+        # (pixel * gain + offset - mean) / std, with one pass over the pixels for each operation.
+        factor = (1.0 if gain is None else gain) / std
+        shift = ((0.0 if offset is None else offset) - mean) / std
+        rows.mul_(_row(factor, clips)).add_(_row(shift, clips))
+    return rows.view(pixels.shape).permute(0, 4, 1, 2, 3)
+
+
+def _row(values: Tensor, clips: Tensor) -> Tensor:
+    """Repeat (N, 3) for each pixel in a row of ``clips``: (N, 1, W * 3)."""
+    return values.repeat(1, clips.shape[-1]).unsqueeze(1)

@@ -58,10 +58,11 @@ def test_each_pixel_is_computed_as_one_alone_would_be(order, dtype, layout):
     pixels = torch.from_numpy(rng.integers(0, 256, (2, 3, 4, 5, 6))).to(dtype)
     clips = pixels.contiguous(memory_format=layout)
     gain, offset = torch.from_numpy(rng.uniform(0.7, 20, (2, 2, 3)).astype(np.float32))
-    found = normalise(clips, spec, gain, offset)
+    found, plain = normalise(clips, spec, gain, offset), normalise(clips, spec)
     for clip, colour in np.ndindex(2, 3):
         at = colour if order == "RGB" else 2 - colour
         mean, std = torch.tensor(spec.mean)[colour], torch.tensor(spec.std)[colour]
         factor, shift = gain[clip, at] / std, (offset[clip, at] - mean) / std
         assert torch.equal(found[clip, colour], pixels[clip, at].float() * factor + shift)
+        assert torch.equal(plain[clip, colour], (pixels[clip, at].float() - mean) / std)
     assert torch.equal(clips, pixels)
