@@ -6,6 +6,7 @@ from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, Checkpoint, TQDMProgressBar
+from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from clipedge.jetson.files import PathLike, write_whole
@@ -53,10 +54,7 @@ class EpochBars(TQDMProgressBar):
 
     def init_validation_tqdm(self) -> Any:
         """Return a bar that is not shown: each epoch's validation is short."""
-        bar = super().init_validation_tqdm()
-        bar.disable = True
-        bar.close()
-        return bar
+        return Tqdm(disable=True)
 
 
 class SaveProgress(Checkpoint):

@@ -6,11 +6,12 @@ import os
 import pathlib
 import shlex
 import shutil
+import sys
 from typing import Any, NamedTuple
 
 import torch
 
-from clipedge.jetson.command_line import DONE
+from clipedge.jetson.command_line import DONE, FAILED
 from clipedge.jetson.errors import ClipedgeError, UsageError
 from clipedge.jetson.files import writable_folder
 from clipedge.jetson.spec import RANDOM_WEIGHTS, ClipSpec
@@ -83,12 +84,19 @@ def run(arguments: argparse.Namespace) -> int:
         plan.folder.start(_to_save(settings, plan))
     try:
         done = _train(settings, plan, resume=arguments.resume is not None)
-    except (ClipedgeError, KeyboardInterrupt):
+    except KeyboardInterrupt:
+        if not first:  # the first process says what there is to say
+            sys.exit(FAILED)
+        _say_how_to_go_on(plan.folder)
+        raise
+    except ClipedgeError:
         if first:
             _say_how_to_go_on(plan.folder)
         raise
     if first:
         _finish(settings, plan, done)
+    else:
+        plan.folder.clean()  # of another machine
     return DONE
 
 
@@ -250,7 +258,7 @@ def _output(settings: argparse.Namespace, spec: ClipSpec) -> tuple[pathlib.Path,
 
 def _train(settings: argparse.Namespace, plan: Plan, resume: bool) -> Training:
     recipe, spec = plan.recipe, plan.spec
-    cache = ClipCache(plan.folder.cache, _cache_bytes(settings, plan.folder.path))
+    cache = ClipCache(plan.folder.cache, _cache_bytes(settings, plan.output.parent))
     clips = TrainingClips(plan.training, spec, _augmentation(settings, plan), settings.seed, cache)
     validation = None
     if len(plan.validation):

@@ -128,7 +128,9 @@ class ClipLearner(LightningModule):
                 "validation_top1": best[:, 0].float().mean(),
                 "validation_top5": best.any(dim=1).float().mean(),
             }
-            self.log_dict(values, sync_dist=True, batch_size=len(targets))
+            for name, value in values.items():
+                shown = name == "validation_top1"
+                self.log(name, value, prog_bar=shown, sync_dist=True, batch_size=len(targets))
 
     def on_validation_epoch_end(self) -> None:
         """Rank the weights, and lower the learning rate where the loss no longer falls.

@@ -88,6 +88,7 @@ RECIPES = {
         epochs=6,
         epoch_clips=2400,
         batch=24,
+        dropout=0.0,
         scales=(1.0, 2**-0.25),
         colour=True,
         head_start=True,

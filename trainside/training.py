@@ -82,8 +82,9 @@ class Training(NamedTuple):
 
 
 def is_first_process() -> bool:
-    """False in the further processes of a training on several devices."""
-    return int(getattr(rank_zero_only, "rank", 0) or 0) == 0
+    """False in the further processes of a training on several devices or machines."""
+    machine = int(os.environ.get("NODE_RANK", os.environ.get("GROUP_RANK", "0")))
+    return machine == 0 and int(getattr(rank_zero_only, "rank", 0) or 0) == 0
 
 
 def train(
