@@ -14,6 +14,7 @@ PAGES = (
     BOARD_PAGE,
     OWN_GESTURES_PAGE,
     ROOT / "docs/data-sets.md",
+    ROOT / "docs/training.md",
     ROOT / "docker/README.md",
     ROOT / "README.md",
 )

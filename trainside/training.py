@@ -273,4 +273,5 @@ def _talk_kept_down() -> Iterator[None]:
     with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
         warnings.filterwarnings("ignore", module=r"lightning\..*")
         warnings.filterwarnings("ignore", module=r"torch\.utils\.data.*")
+        warnings.filterwarnings("ignore", message="Grad strides do not match")
         yield
