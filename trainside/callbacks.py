@@ -5,11 +5,11 @@ import time
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback, Checkpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback, Checkpoint, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from clipedge.jetson.files import PathLike, write_whole
+from clipedge.jetson.files import PathLike
 from clipedge.trainside.checkpoint import save_tensors
 from clipedge.trainside.learner import ClipLearner
 from clipedge.trainside.run_folder import RunFolder
@@ -56,6 +56,43 @@ class EpochBars(TQDMProgressBar):
         """Return a bar that is not shown: each epoch's validation is short."""
         return Tqdm(disable=True)
 
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Leave the bar's line, so that what went wrong has one of its own."""
+        if self._train_progress_bar is not None:
+            self._train_progress_bar.close()
+
+
+class KeepBest(ModelCheckpoint):
+    """Keep the weights with the highest ``validation_rank``."""
+
+    def __init__(self, path: PathLike) -> None:
+        path = pathlib.Path(path)
+        super().__init__(
+            path.parent,
+            filename=path.stem,
+            monitor="validation_rank",
+            mode="max",
+            save_weights_only=True,
+            enable_version_counter=False,
+        )
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with the best so far, also where the folder was moved since.
+
+        Lightning would forget how good the best is, and replace it by the next.
+        """
+        names = ("best_model_path", "kth_best_model_path")
+        here = {name: self._here(state_dict[name]) for name in names}
+        known = {self._here(path): rank for path, rank in state_dict["best_k_models"].items()}
+        super().load_state_dict(
+            {**state_dict, **here, "best_k_models": known, "dirpath": self.dirpath}
+        )
+
+    def _here(self, path: str) -> str:
+        return str(pathlib.Path(str(self.dirpath), pathlib.Path(path).name)) if path else ""
+
 
 class SaveProgress(Checkpoint):
     """Save where the training is, at the end of each epoch and from time to time within."""
@@ -84,6 +121,7 @@ class SaveProgress(Checkpoint):
     def _save(self, trainer: Trainer, learner: LightningModule) -> None:
         assert isinstance(learner, ClipLearner)
         learner.average_statistics()  # the file holds those of the first process
+        learner.require_finite()  # else the last weights that are of use would be gone
         trainer.save_checkpoint(self._path)
         self._saved_s = time.monotonic()
 
@@ -94,21 +132,30 @@ class WriteFigures(Callback):
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
         self._began_s = 0.0
+        self._rate = 0.0
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
         self._began_s = time.monotonic()
 
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Note the learning rate, which validation may lower for the next epoch."""
+        self._rate = trainer.optimizers[0].param_groups[0]["lr"]
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Add the epoch's line."""
         assert isinstance(pl_module, ClipLearner)
-        figures = trainer.callback_metrics  # gathered from all processes, so all must ask
+        # Gathered from all processes, so all must ask, and before they share anything else: the
+        # first one's bar has asked already.
+        figures = trainer.callback_metrics
+        pl_module.share_problems()
         if not trainer.is_global_zero:
             return
         row: dict[str, float] = {"epoch": trainer.current_epoch + 1, "steps": trainer.global_step}
-        row["learning_rate"] = float(f"{trainer.optimizers[0].param_groups[0]['lr']:.3g}")
+        row["learning_rate"] = float(f"{self._rate:.3g}")
         row.update({name: round(float(figures[name]), 4) for name in FIGURES if name in figures})
         row["seconds"] = round(time.monotonic() - self._began_s, 1)
         self._folder.add_metrics(row)
-        if pl_module.problems:
-            write_whole(self._folder.damaged, "\n".join(pl_module.problems) + "\n")
+        self._folder.note_damaged(pl_module.problems)

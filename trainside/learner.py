@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -21,7 +22,6 @@ HINT_WEIGHT = 4.0  # of the hints' loss beside that of the labels
 WARM_UP = 0.2  # part of a one-cycle training in which the learning rate rises
 FALLS = 3  # of the learning rate on a plateau, section 3.2
 CHECK_EVERY = 50  # steps; looking at a loss makes a GPU wait
-LOSS_IN_RANK = 1e-4
 
 
 class ClipLearner(LightningModule):
@@ -54,6 +54,7 @@ class ClipLearner(LightningModule):
         super().__init__()
         self.model = model
         self.problems: dict[str, None] = {}  # recordings that could not be read, each once
+        self.agree_on = ""  # what must be the same in all processes, on whatever machine
         self._hint_head = HintHead(model, hints) if hints else None
         self._hint_layer = self._hint_head.layer if self._hint_head else None  # trained with it
         self._spec = spec
@@ -66,6 +67,7 @@ class ClipLearner(LightningModule):
         self._started_s = time.monotonic()
         self._plateau: torch.optim.lr_scheduler.ReduceLROnPlateau | None = None
         self._plateau_state: dict[str, Any] | None = None
+        self._measured = torch.zeros(4)  # of validation so far: see ``validation_step``
 
     def train(self, mode: bool = True) -> "ClipLearner":
         """Set the mode; what is frozen keeps its statistics too."""
@@ -75,7 +77,13 @@ class ClipLearner(LightningModule):
         return self
 
     def on_fit_start(self) -> None:
-        """Let the layer of the hints see the model's features."""
+        """Find out whether all train the same; let the layer of the hints see the features."""
+        same = self.agree_on == self.trainer.strategy.broadcast(self.agree_on)
+        if not self.trainer.strategy.reduce_boolean_decision(same, all=True):
+            raise ClipedgeError(
+                "The machines do not train the same: give each the same flags, and the same data "
+                "set under the same names."
+            )
         if self._hint_head is not None:
             self._hint_head.attach()
 
@@ -106,14 +114,29 @@ class ClipLearner(LightningModule):
         return total
 
     def _check_finite(self, loss: Tensor, batch_idx: int) -> None:
-        if batch_idx % CHECK_EVERY == 0 and not math.isfinite(float(loss.detach())):
+        if batch_idx % CHECK_EVERY == 0:
+            self._require_finite([loss.detach()], "loss is")
+
+    def require_finite(self) -> None:
+        """Raise ClipedgeError where the weights are of no use any more; all processes ask."""
+        tensors = self.model.state_dict().values()
+        self._require_finite([one for one in tensors if one.is_floating_point()], "weights are")
+
+    def _require_finite(self, tensors: Sequence[Tensor], what: str) -> None:
+        finite = bool(torch.stack([one.isfinite().all() for one in tensors]).all())
+        # All processes end together: one that ended alone would leave the others waiting.
+        if not self.trainer.strategy.reduce_boolean_decision(finite, all=True):
             raise ClipedgeError(
-                f"The loss is no longer finite after {self.global_step} steps. Lower "
-                f"--learning-rate (now {self._recipe.learning_rate:g})."
+                f"The {what} no longer finite after {self.global_step} steps. Train anew with a "
+                f"lower --learning-rate (now {self._recipe.learning_rate:g})."
             )
 
+    def on_validation_epoch_start(self) -> None:
+        """Measure from nothing."""
+        self._measured = torch.zeros(4, dtype=torch.float64, device=self.device)
+
     def validation_step(self, batch: ValidationBatch, batch_idx: int) -> None:
-        """Measure loss and accuracy of the clips of a few videos."""
+        """Add up loss, right, right among five, and number of the clips of a few videos."""
         self.problems.update(dict.fromkeys(batch.problems))
         pieces = zip(
             torch.split(batch.frames, self._recipe.batch),
@@ -121,30 +144,30 @@ class ClipLearner(LightningModule):
             strict=True,
         )
         for frames, targets in pieces:
+            if not len(targets):  # none of these videos can be read
+                continue
             logits = self.model(normalise(frames, self._spec)).float()
             best = logits.topk(min(5, logits.shape[1])).indices == targets[:, None]
-            values = {
-                "validation_loss": nn.functional.cross_entropy(logits, targets),
-                "validation_top1": best[:, 0].float().mean(),
-                "validation_top5": best.any(dim=1).float().mean(),
-            }
-            for name, value in values.items():
-                shown = name == "validation_top1"
-                self.log(name, value, prog_bar=shown, sync_dist=True, batch_size=len(targets))
+            loss = nn.functional.cross_entropy(logits, targets, reduction="sum")
+            right, in_five = best[:, 0].sum(), best.sum()
+            self._measured += torch.stack([loss, right, in_five, loss.new_tensor(len(targets))])
 
     def on_validation_epoch_end(self) -> None:
-        """Rank the weights, and lower the learning rate where the loss no longer falls.
+        """Log the figures, rank the weights, and lower the learning rate on a plateau.
 
-        Of weights with the same top-1, which is common with few videos, those with the lower loss
-        are better.
+        Processes have different numbers of clips, or none, so sums are added up and not means.
         """
-        metrics = self.trainer.callback_metrics
-        if "validation_loss" not in metrics:
-            return
-        loss = metrics["validation_loss"].nan_to_num(1e3)
-        self.log("validation_rank", metrics["validation_top1"] - LOSS_IN_RANK * loss)
+        everywhere = self.trainer.strategy.reduce(self._measured, reduce_op="sum")
+        loss, right, in_five, clips = everywhere.tolist()
+        if not clips:
+            first = next(iter(self.problems), "")
+            raise ClipedgeError(f"None of the validation videos can be read. {first}".strip())
+        self.log("validation_loss", loss / clips)
+        self.log("validation_top1", right / clips, prog_bar=True)
+        self.log("validation_top5", in_five / clips)
+        self.log("validation_rank", rank(right, loss / clips))
         if self._plateau is not None:
-            self._plateau.step(float(loss))
+            self._plateau.step(loss / clips)
 
     # --- How it is learned ---
 
@@ -216,11 +239,13 @@ class ClipLearner(LightningModule):
         """Add what Lightning does not know of."""
         checkpoint["clipedge_seconds"] = self._seconds()
         checkpoint["clipedge_plateau"] = self._plateau and self._plateau.state_dict()
+        checkpoint["clipedge_problems"] = list(self.problems)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take it back; this runs before ``configure_optimizers``."""
         self._spent_s = checkpoint["clipedge_seconds"]
         self._plateau_state = checkpoint["clipedge_plateau"]
+        self.problems.update(dict.fromkeys(checkpoint["clipedge_problems"]))
 
     def on_validation_start(self) -> None:
         """Let all processes measure the same model."""
@@ -238,6 +263,23 @@ class ClipLearner(LightningModule):
                 everywhere = self.all_gather(buffer)
                 assert isinstance(everywhere, Tensor)
                 buffer.copy_(everywhere.mean(dim=0))
+
+    def share_problems(self) -> None:
+        """Let every process know of the recordings that another one could not read."""
+        if self.trainer.world_size == 1:
+            return
+        everywhere: list[list[str]] = [[]] * self.trainer.world_size
+        torch.distributed.all_gather_object(everywhere, list(self.problems))
+        for problems in everywhere:
+            self.problems.update(dict.fromkeys(problems))
+
+
+def rank(right: float, loss: float) -> float:
+    """Order weights by how many clips they get right; of equals the lower loss is better.
+
+    Equals are common with few videos. Weights whose loss is not finite come last.
+    """
+    return right - loss / (1.0 + loss) if math.isfinite(loss) else -1.0
 
 
 def one_cycle(part: float) -> float:

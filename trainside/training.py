@@ -7,6 +7,7 @@ is ours is in ``learner`` (what is learned) and ``loading`` (from which clips, i
 import contextlib
 import logging
 import os
+import signal
 import sys
 import time
 import warnings
@@ -15,17 +16,20 @@ from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import (
-    Callback,
-    EarlyStopping,
-    ModelCheckpoint,
-)
+from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy, Strategy
+from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from lightning_utilities.core.rank_zero import rank_zero_only
 
-from clipedge.jetson.errors import ClipedgeError
-from clipedge.trainside.callbacks import EpochBars, SaveProgress, WholeFiles, WriteFigures
+from clipedge.jetson.errors import ClipedgeError, UsageError
+from clipedge.trainside.callbacks import (
+    EpochBars,
+    KeepBest,
+    SaveProgress,
+    WholeFiles,
+    WriteFigures,
+)
 from clipedge.trainside.checkpoint import load_tensors
 from clipedge.trainside.data.clips import EvaluationClips, TrainingClips
 from clipedge.trainside.data.workers import telling_of_lost_workers
@@ -39,6 +43,10 @@ LEAST_PART = 8  # clips of a micro-batch: over fewer, batch normalisation averag
 MOST_WORKERS = 8  # for each device
 
 log = logging.getLogger(__name__)
+
+
+class LostProcessError(ClipedgeError):
+    """Another process of this training has ended, and said why."""
 
 
 class Machine(NamedTuple):
@@ -106,18 +114,24 @@ def train(
         ClipedgeError: the loss is no longer finite, or a file cannot be written.
         KeyboardInterrupt: somebody ended it; it can be resumed.
     """
+    _check(machine)
+    if machine.devices is None and not torch.cuda.is_available():
+        clips_at_most = min(recipe.batch, max(len(clips), recipe.epoch_clips))
+        machine = machine._replace(devices=_cpu_processes(clips_at_most, machine.accumulate))
     with _talk_kept_down():
         trainer = _make_trainer(recipe, machine, folder, validated=validation is not None)
     world = trainer.world_size
-    order = MicroBatches(
-        len(clips),
-        recipe.batch,
-        world * machine.accumulate,
-        trainer.global_rank,
-        world,
-        seed,
-        recipe.epoch_clips,
-    )
+    parts, rank = world * machine.accumulate, trainer.global_rank
+    order = MicroBatches(len(clips), recipe.batch, parts, rank, world, seed, recipe.epoch_clips)
+    step_clips = order.part_size * parts
+    if step_clips != recipe.batch:
+        log.info(
+            "A step learns from %d clips, not from %d: from whole parts for %d processes, and no "
+            "more than an epoch has.",
+            step_clips,
+            recipe.batch,
+            world,
+        )
     first_step = _go_to_where_it_was(order, folder) if resume else 0
     workers = _workers(machine, trainer.num_devices)
     pinned = trainer.strategy.root_device.type == "cuda"
@@ -125,18 +139,13 @@ def train(
         "train_dataloaders": training_loader(clips, order, workers, pinned),
     }
     if validation is not None:
-        loaders["val_dataloaders"] = validation_loader(
-            validation, trainer.global_rank, world, workers, pinned
-        )
+        loaders["val_dataloaders"] = validation_loader(validation, rank, world, workers, pinned)
     set_layout(learner.model, torch.channels_last_3d)
     began_s = time.monotonic()
-    with _talk_kept_down(), telling_of_lost_workers():
-        try:
-            trainer.fit(
-                learner, **loaders, ckpt_path=folder.last if resume else None, weights_only=True
-            )
-        except SystemExit:  # how Lightning ends after Ctrl-C
-            raise KeyboardInterrupt from None
+    with _talk_kept_down(), _ending_together(trainer), telling_of_lost_workers():
+        trainer.fit(
+            learner, **loaders, ckpt_path=folder.last if resume else None, weights_only=True
+        )
     seconds = time.monotonic() - began_s
     if trainer.is_global_zero and folder.best.exists():
         _load_best(learner.model, folder)
@@ -146,9 +155,53 @@ def train(
         epochs=trainer.current_epoch,
         steps=steps,
         seconds=seconds,
-        clips=(steps - first_step) * order.part_size * world * machine.accumulate,
+        clips=(steps - first_step) * step_clips,
         problems=tuple(learner.problems),
     )
+
+
+def _check(machine: Machine) -> None:
+    """Find out before anything starts what Lightning would not do, or would do in another way."""
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if gpus and machine.devices and machine.devices > gpus:
+        raise UsageError(f"--devices {machine.devices}: this machine has {gpus} GPUs.")
+    if machine.precision == "fp16" and not gpus:
+        raise UsageError("--precision fp16 needs a GPU; a CPU trains in fp32, or in bf16.")
+    told = ("MASTER_ADDR", "SLURM_NTASKS", "TORCHELASTIC_RUN_ID")
+    if machine.nodes > 1 and not any(name in os.environ for name in told):
+        raise UsageError(
+            f"--nodes {machine.nodes}: the machines have to find each other. Set MASTER_ADDR, "
+            "MASTER_PORT and NODE_RANK, or use torchrun; docs/training.md has both."
+        )
+
+
+@contextlib.contextmanager
+def _ending_together(trainer: Trainer) -> Iterator[None]:
+    """End all processes of this machine where one fails, and say in one line why."""
+    try:
+        yield
+    except SystemExit:  # how Lightning ends after Ctrl-C
+        raise KeyboardInterrupt from None
+    except BaseException as error:
+        launcher = trainer.strategy.launcher
+        if isinstance(launcher, _SubprocessScriptLauncher):
+            launcher.kill(signal.SIGKILL)  # they wait for this one and hear nothing else
+        if isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error):
+            raise ClipedgeError(
+                "The memory is too small for a step. Let it be taken in parts, --accumulate 2 or "
+                "more, or lower --batch."
+            ) from None
+        if trainer.world_size > 1 and _is_lost_connection(error):
+            raise LostProcessError(
+                "Another process of this training has ended; what it said is above, or on its "
+                "machine."
+            ) from None
+        raise
+
+
+def _is_lost_connection(error: BaseException) -> bool:
+    named = isinstance(error, torch.distributed.DistError)
+    return named or (isinstance(error, RuntimeError) and "gloo" in str(error))
 
 
 def set_layout(model: torch.nn.Module, layout: torch.memory_format) -> None:
@@ -160,7 +213,7 @@ def set_layout(model: torch.nn.Module, layout: torch.memory_format) -> None:
 
 def _make_trainer(recipe: Recipe, machine: Machine, folder: RunFolder, validated: bool) -> Trainer:
     gpu = torch.cuda.is_available()
-    devices = machine.devices or (-1 if gpu else _cpu_processes(recipe.batch, machine.accumulate))
+    devices = machine.devices or -1
     return Trainer(
         accelerator="gpu" if gpu else "cpu",
         devices=devices,
@@ -188,18 +241,11 @@ def _callbacks(
 ) -> list[Callback]:
     callbacks: list[Callback] = [EpochBars(), WriteFigures(folder)]
     if validated and recipe.stop_after:
-        callbacks.append(EarlyStopping("validation_loss", patience=recipe.stop_after))
-    if validated:
         callbacks.append(
-            ModelCheckpoint(
-                folder.path,
-                filename=folder.best.stem,
-                monitor="validation_rank",
-                mode="max",
-                save_weights_only=True,
-                enable_version_counter=False,
-            )
+            EarlyStopping("validation_loss", patience=recipe.stop_after, check_finite=False)
         )
+    if validated:
+        callbacks.append(KeepBest(folder.best))
     # The last one: what it saves has to know what the others have come to.
     callbacks.append(SaveProgress(folder.last, machine.save_minutes))
     return callbacks

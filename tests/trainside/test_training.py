@@ -12,8 +12,9 @@ import torch
 from clipedge.jetson import files
 from clipedge.jetson.errors import ClipedgeError
 from clipedge.jetson.spec import ClipSpec
+from clipedge.trainside.callbacks import KeepBest
 from clipedge.trainside.data.samples import Sample, VideoClips
-from clipedge.trainside.learner import ClipLearner, one_cycle
+from clipedge.trainside.learner import ClipLearner, one_cycle, rank
 from clipedge.trainside.models import create_model
 from clipedge.trainside.recipes import recipe_with
 from clipedge.trainside.run_folder import RunFolder
@@ -23,7 +24,7 @@ from clipedge.trainside.training import Machine, train
 LABELS = ("left", "still", "right")
 SPEC = ClipSpec("shufflenetv2", LABELS, width=0.25, size=32, frames=8)
 ALONE = Machine(devices=1, workers=0)
-COUNT = 48
+COUNT = 24
 
 
 class Bars(torch.utils.data.Dataset):
@@ -60,16 +61,20 @@ class Bars(torch.utils.data.Dataset):
 class BarVideos(torch.utils.data.Dataset):
     """The same as videos of one clip; with a ``shift`` all labels are wrong."""
 
-    def __init__(self, shift: int = 0) -> None:
+    def __init__(self, shift: int = 0, damaged: int = 0) -> None:
         self._bars = Bars()
         self._shift = shift
+        self._damaged = damaged  # of the first ones
 
     def __len__(self) -> int:
         return COUNT
 
     def __getitem__(self, index: int) -> VideoClips:
         target = (int(self._bars.targets[index]) + self._shift) % 3
-        return VideoClips(self._bars.frames[index][None], target, index)
+        frames = self._bars.frames[index][None]
+        if index < self._damaged:
+            return VideoClips(frames[:0], target, index, f"{index} is damaged")
+        return VideoClips(frames, target, index)
 
 
 def fresh_model(dropout=0.0):
@@ -78,7 +83,7 @@ def fresh_model(dropout=0.0):
 
 
 def recipe(**changes):
-    values = {"epochs": 2, "batch": 16, "learning_rate": 0.005, "epoch_clips": 0, **changes}
+    values = {"epochs": 2, "batch": 8, "learning_rate": 0.005, "epoch_clips": 0, **changes}
     return recipe_with("quick", values)
 
 
@@ -142,10 +147,62 @@ def test_a_loss_that_is_not_finite_ends_the_training(tmp_path):
         run(model, tmp_path, recipe())
 
 
+def test_weights_that_are_not_finite_are_not_saved(tmp_path, monkeypatch):
+    """They become so after the last look at the loss."""
+
+    def spoil(learner: ClipLearner, *_: object) -> None:
+        next(learner.model.parameters()).data.fill_(float("inf"))
+
+    monkeypatch.setattr(ClipLearner, "on_train_batch_end", spoil)
+    with pytest.raises(ClipedgeError, match="weights are no longer finite"):
+        run(fresh_model(), tmp_path, recipe(epochs=1, batch=24))
+    assert not RunFolder(tmp_path).last.exists()
+
+
+def test_videos_that_cannot_be_read_leave_the_figures_of_the_others(tmp_path):
+    """The first step of validation has none that can."""
+    model, videos = fresh_model(), BarVideos(damaged=9)
+    done = run(model, tmp_path, recipe(epochs=1, validation_clips=1), videos)
+    (row,) = RunFolder(tmp_path).read_metrics()
+    scores = score_videos(ModelScorer(model, SPEC, 32), videos, 0)
+    assert len(scores.targets) == COUNT - 9
+    right = (scores.scores.argmax(1) == scores.targets).mean()
+    assert float(row["validation_top1"]) == pytest.approx(right, abs=1e-4)
+    loss = -np.log(scores.scores[np.arange(COUNT - 9), scores.targets]).mean()
+    assert float(row["validation_loss"]) == pytest.approx(loss, abs=2e-4)
+    assert {f"{number} is damaged" for number in range(9)} <= set(done.problems)
+
+
+def test_weights_rank_by_what_they_get_right_and_then_by_loss():
+    order = [rank(9, 0.01), rank(10, 70.0), rank(10, 0.6), rank(10, 0.5)]
+    assert order == sorted(order)
+    assert rank(10, float("nan")) == rank(10, float("inf")) < rank(0, 1e9)
+
+
+def test_the_best_so_far_is_known_where_the_folder_was_moved(tmp_path):
+    old = KeepBest(tmp_path / "old" / "best.ckpt")
+    state = old.state_dict()
+    path = str(tmp_path / "old" / "best.ckpt")
+    score = torch.tensor(7.0)
+    state.update(
+        best_model_path=path,
+        kth_best_model_path=path,
+        best_k_models={path: score},
+        kth_value=score,
+        best_model_score=score,
+    )
+    moved = KeepBest(tmp_path / "new" / "best.ckpt")
+    moved.load_state_dict(state)
+    here = str(tmp_path / "new" / "best.ckpt")
+    assert moved.best_model_score == 7.0
+    assert moved.best_k_models == {here: score}
+    assert moved.kth_best_model_path == moved.best_model_path == here
+
+
 def test_the_best_weights_are_kept_and_not_the_last(tmp_path):
     """Where the labels of validation are wrong, the more is learned the worse it gets."""
     model, wrong = fresh_model(), BarVideos(shift=1)
-    run(model, tmp_path, recipe(epochs=8), wrong)
+    run(model, tmp_path, recipe(epochs=14), wrong)
     rows = RunFolder(tmp_path).read_metrics()
     best = max(float(row["validation_top1"]) for row in rows)
     assert best > float(rows[-1]["validation_top1"])
@@ -167,6 +224,11 @@ def test_a_plateau_divides_the_learning_rate_three_times_and_then_training_stops
     rates = [float(row["learning_rate"]) for row in RunFolder(tmp_path).read_metrics()]
     assert sorted(set(rates), reverse=True) == pytest.approx([0.05, 0.005, 0.0005, 0.00005])
     assert len(rates) < 40
+    losses = [float(row["validation_loss"]) for row in RunFolder(tmp_path).read_metrics()]
+    falls = [epoch for epoch in range(1, len(rates)) if rates[epoch] < rates[epoch - 1]]
+    assert len(falls) == 3
+    for epoch in falls:  # it is written beside the epoch it was used in
+        assert min(losses[epoch - 2 : epoch]) > min(losses[: epoch - 2])
 
 
 def test_steps_divide_the_learning_rate_after_each_milestone(tmp_path):
