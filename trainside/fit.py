@@ -25,35 +25,26 @@ from clipedge.trainside.data.clips import EvaluationClips, Source, TrainingClips
 from clipedge.trainside.data.labels import mirrored_labels
 from clipedge.trainside.data.opening import DataChoice, open_catalog
 from clipedge.trainside.data.synthetic import DATASET, SyntheticClips
+from clipedge.trainside.fit_settings import check_unchanged, facts_of, read_settings, to_save
 from clipedge.trainside.head_start import prime_stem
 from clipedge.trainside.import_weights import RECIPES as RELEASED
 from clipedge.trainside.learner import ClipLearner
 from clipedge.trainside.models import ClipModel, create_model
 from clipedge.trainside.recipes import Recipe, recipe_with
-from clipedge.trainside.run_folder import SUFFIX, RunFolder
-from clipedge.trainside.scoring import ModelScorer, score_videos
-from clipedge.trainside.training import Machine, Training, is_first_process, train
+from clipedge.trainside.run_folder import SUFFIX, RunFolder, folder_for
+from clipedge.trainside.scoring import ModelScorer, require_clips, score_videos
+from clipedge.trainside.training import (
+    LostProcessError,
+    Machine,
+    Training,
+    is_first_process,
+    train,
+)
 from clipedge.trainside.transfer import Start, load_start, model_from
 
 log = logging.getLogger(__name__)
 
 VALIDATION_CLIPS = 540  # generated; 20 for each of 27 classes
-# Values of flags that a recipe does not have and that were not given.
-DEFAULTS = {
-    "recipe": "quick",
-    "data": DATASET,
-    "layout": "auto",
-    "split": 1,
-    "flip": "auto",
-    "clips": 4050,
-    "seed": 0,
-    "nodes": 1,
-    "accumulate": 1,
-    "save_minutes": 10.0,
-}
-# Flags that may be given with --resume: they change nothing of what is learned.
-_WITH_RESUME = ("workers", "threads", "cache_gb", "save_minutes")
-_NOT_SETTINGS = ("command", "resume")
 DIRECTIONLESS = ("kinetics600", "ucf101")  # data sets whose clips the paper mirrors
 PROBLEMS_SHOWN = 5
 
@@ -75,61 +66,44 @@ def run(arguments: argparse.Namespace) -> int:
     first = is_first_process()
     if not first:
         logging.getLogger("clipedge").setLevel(logging.ERROR)
-    settings = _settings(arguments)
+    settings = read_settings(arguments)
     torch.manual_seed(settings.seed)
     if settings.threads:
         torch.set_num_threads(settings.threads)
     plan = _plan(settings)
-    if first and arguments.resume is None:
-        plan.folder.start(_to_save(settings, plan))
-    try:
-        done = _train(settings, plan, resume=arguments.resume is not None)
-    except KeyboardInterrupt:
-        if not first:  # the first process says what there is to say
-            sys.exit(FAILED)
-        _say_how_to_go_on(plan.folder)
-        raise
-    except ClipedgeError:
-        if first:
-            _say_how_to_go_on(plan.folder)
-        raise
+    facts = facts_of(settings, plan.spec, plan.training, plan.validation)
     if first:
-        _finish(settings, plan, done)
+        if settings.resume is not None:
+            check_unchanged(settings, facts)
+            plan.folder.hold()
+        else:
+            plan.folder.start(to_save(settings, plan.recipe, plan.output, facts))
+        _run_first(settings, plan, facts)
     else:
-        plan.folder.clean()  # of another machine
+        _run_further(settings, plan, facts)
     return DONE
 
 
-def _settings(arguments: argparse.Namespace) -> argparse.Namespace:
-    """Return the flags with their defaults, or those of the training that is resumed."""
-    given = {
-        name: value
-        for name, value in vars(arguments).items()
-        if name not in _NOT_SETTINGS and value is not None
-    }
-    if arguments.resume is None:
-        settings = {**dict.fromkeys(vars(arguments)), **DEFAULTS, **given}
-    else:
-        other = [name for name in given if name not in _WITH_RESUME]
-        if other:
-            flags = ", ".join("--" + name.replace("_", "-") for name in other)
-            raise UsageError(
-                f"--resume goes on as the training began: leave out {flags}. For a training with "
-                "other settings that starts from its weights use --init-from."
-            )
-        settings = {**RunFolder(arguments.resume).settings(), **given}
-    if settings["seed"] < 0:
-        raise UsageError(f"--seed must be 0 or more; got {settings['seed']}.")
-    return argparse.Namespace(**settings)
+def _run_first(settings: argparse.Namespace, plan: Plan, facts: dict[str, Any]) -> None:
+    try:
+        done = _train(settings, plan, facts)
+        plan.folder.clean()
+        _finish(settings, plan, done)
+    except (Exception, KeyboardInterrupt):
+        plan.folder.give_up()
+        if plan.folder.last.exists():
+            how = f"train-clips fit --resume {shlex.quote(str(plan.folder.path))}"
+            log.warning("It can go on: %s", how)
+        raise
 
 
-def _to_save(settings: argparse.Namespace, plan: Plan) -> dict[str, Any]:
-    """Return what ``_settings`` needs to go on, whatever folder that happens in."""
-    content = {key: value for key, value in vars(settings).items() if key not in _NOT_SETTINGS}
-    for key in ("data", "annotations", "init_from"):
-        if content[key] not in (None, DATASET):
-            content[key] = str(pathlib.Path(content[key]).resolve())
-    return {**content, "output": str(plan.output.resolve())}
+def _run_further(settings: argparse.Namespace, plan: Plan, facts: dict[str, Any]) -> None:
+    try:
+        _train(settings, plan, facts)
+    except (KeyboardInterrupt, LostProcessError):
+        sys.exit(FAILED)  # the first process says what there is to say
+    finally:
+        plan.folder.clean()  # of another machine
 
 
 # --- What is trained on what ---
@@ -145,6 +119,11 @@ def _plan(settings: argparse.Namespace) -> Plan:
         )
     _check_model(settings, start)
     training, validation, dataset = _open_data(settings, recipe)
+    if recipe.schedule == "plateau" and not len(validation):
+        raise UsageError(
+            f"--schedule plateau goes by the validation loss, and {settings.data} has no recording "
+            "for validation. Give each class two or more, or choose --schedule one-cycle."
+        )
     labels = training.labels
     if start is None:
         model = create_model(settings.model, settings.width, len(labels), dropout=recipe.dropout)
@@ -249,14 +228,19 @@ def _output(settings: argparse.Namespace, spec: ClipSpec) -> tuple[pathlib.Path,
     output = pathlib.Path(settings.output or f"checkpoints/{spec.file_stem}.pt")
     if output.is_dir():
         raise UsageError(f"{output} is a folder; expected the name of a checkpoint, as model.pt.")
+    if output.suffix == SUFFIX:
+        raise UsageError(
+            f"--output {output}: that name is of a training's folder; expected the name of a "
+            "checkpoint, as model.pt. To go on with a training use --resume."
+        )
     writable_folder(output.parent)
-    return output, RunFolder(output.with_suffix(SUFFIX))
+    return output, RunFolder(folder_for(output))
 
 
 # --- The training, and what it ends with ---
 
 
-def _train(settings: argparse.Namespace, plan: Plan, resume: bool) -> Training:
+def _train(settings: argparse.Namespace, plan: Plan, facts: dict[str, Any]) -> Training:
     recipe, spec = plan.recipe, plan.spec
     cache = ClipCache(plan.folder.cache, _cache_bytes(settings, plan.output.parent))
     clips = TrainingClips(plan.training, spec, _augmentation(settings, plan), settings.seed, cache)
@@ -267,6 +251,7 @@ def _train(settings: argparse.Namespace, plan: Plan, resume: bool) -> Training:
     generated = recipe.head_start and isinstance(plan.training, SyntheticClips)
     hints = len(clips[0, 0].hints) if generated else 0
     learner = ClipLearner(plan.model, spec, recipe, settings.seed, hints, settings.minutes)
+    learner.agree_on = f"{facts} {recipe} {settings.seed}"
     machine = Machine(
         settings.devices,
         settings.nodes,
@@ -275,6 +260,7 @@ def _train(settings: argparse.Namespace, plan: Plan, resume: bool) -> Training:
         settings.workers,
         settings.save_minutes,
     )
+    resume = settings.resume is not None
     return train(learner, clips, validation, recipe, machine, plan.folder, settings.seed, resume)
 
 
@@ -303,12 +289,14 @@ def _cache_bytes(settings: argparse.Namespace, folder: pathlib.Path) -> int:
 
 def _finish(settings: argparse.Namespace, plan: Plan, done: Training) -> None:
     """Measure the best weights on all validation clips, save them and say what came out."""
-    _show(done.problems, "recordings could not be read", f"; all of them: {plan.folder.damaged}")
-    accuracy = _validate(settings, plan)
+    accuracy, more = _validate(settings, plan)
+    problems = tuple(dict.fromkeys((*done.problems, *more)))
+    plan.folder.note_damaged(problems)
+    _show(problems, "recordings could not be read", f"; all of them: {plan.folder.damaged}")
     extra = {
         "data": settings.data
         if settings.data == DATASET
-        else str(pathlib.Path(settings.data).resolve()),
+        else str(pathlib.Path(settings.data).expanduser().resolve()),
         "recipe": settings.recipe,
         "seed": settings.seed,
         "epochs": done.epochs,
@@ -332,24 +320,20 @@ def _finish(settings: argparse.Namespace, plan: Plan, done: Training) -> None:
     print(f"next: export-engine --checkpoint {shlex.quote(str(plan.output))}")  # noqa: T201
 
 
-def _validate(settings: argparse.Namespace, plan: Plan) -> Accuracy | None:
+def _validate(settings: argparse.Namespace, plan: Plan) -> tuple[Accuracy | None, list[str]]:
+    """Return the accuracy on all clips, and a line for each recording that could not be read."""
     if not len(plan.validation):
-        return None
+        return None, []
     device = "cuda" if torch.cuda.is_available() else "cpu"
     scorer = ModelScorer(plan.model.to(device), plan.spec, plan.recipe.batch, device)
     clips = EvaluationClips(plan.validation, plan.spec)
     workers = 1 if settings.workers is None else settings.workers
     scores = score_videos(scorer, clips, workers, "validation")
     plan.model.cpu()
+    require_clips(scores, "clips for validation")
     accuracy = measure(scores, plan.spec.labels)
     draw_confusion(accuracy.confusion, plan.spec.labels, plan.folder.confusion)
-    return accuracy
-
-
-def _say_how_to_go_on(folder: RunFolder) -> None:
-    folder.give_up()
-    if folder.last.exists():
-        log.warning("\nIt can go on: train-clips fit --resume %s", shlex.quote(str(folder.path)))
+    return accuracy, scores.problems
 
 
 def _show(lines: tuple[str, ...], what: str, more: str = "") -> None:

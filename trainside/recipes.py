@@ -11,6 +11,7 @@ from clipedge.trainside.data.augmentation import PAPER_SCALES, Crop
 
 Triple = tuple[float, float, float]
 
+MOST_LEARNING_RATE = 1e3
 IMAGENET_STD = (58.4, 57.1, 57.4)  # its 0.229, 0.224, 0.225 of 255; it sets the scale only
 
 
@@ -125,5 +126,9 @@ def _check(recipe: Recipe) -> None:
         raise UsageError(
             f"--scales must be above 0, up to 1; got {', '.join(map(str, recipe.scales))}."
         )
+    if recipe.learning_rate > MOST_LEARNING_RATE:
+        raise UsageError(f"--learning-rate {recipe.learning_rate:g} is far too high; 0.1 is usual.")
+    if recipe.dropout >= 1.0:
+        raise UsageError("--dropout must be below 1: with 1 nothing is left to learn from.")
     if recipe.schedule == "steps" and not recipe.milestones:
         raise UsageError("--schedule steps needs --milestones, epochs such as 30 45.")

@@ -1,5 +1,6 @@
 """train-clips fit: it saves whole checkpoints, and says what is wrong before it starts."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -10,10 +11,13 @@ import time
 import pytest
 import torch
 
+from clipedge.jetson.errors import ClipedgeError
 from clipedge.jetson.spec import ClipSpec
 from clipedge.trainside.checkpoint import load_checkpoint, save_checkpoint
 from clipedge.trainside.cli import main
 from clipedge.trainside.models import create_model
+from clipedge.trainside.recipes import recipe_with
+from clipedge.trainside.run_folder import RunFolder, folder_for
 
 MODEL = ["--model", "shufflenetv2", "--width", "0.25"]
 SMALL = ["--size", "32", "--frames", "8", "--epoch-clips", "8", "--batch", "4", "--epochs", "1"]
@@ -73,6 +77,12 @@ def test_fit_on_a_folder_saves_a_checkpoint_that_evaluate_reads(classes, tmp_pat
         ([*TINY, "--output", "{tmp}/empty"], 2, "is a folder"),
         ([*TINY, "--batch", "1"], 2, "2 or more"),
         ([*TINY, "--seed", "-3"], 2, "0 or more"),
+        ([*TINY, "--seed", str(2**64)], 2, "below 2^63"),
+        ([*TINY, "--output", "{tmp}/x.training"], 2, "--resume"),
+        ([*TINY, "--recipe", "paper-jester", "--minutes", "5"], 2, "--schedule one-cycle"),
+        ([*TINY, "--patience", "5"], 2, "--schedule plateau"),
+        ([*TINY, "--momentum", "0.5"], 2, "--optimizer sgd"),
+        ([*TINY, "--data", "{tmp}/empty", "--clips", "5"], 2, "--data synthetic"),
         ([*TINY, "--scales", "1.5"], 2, "--scales"),
         ([*TINY, "--schedule", "steps"], 2, "--milestones"),
         ([*TINY, "--freeze", "backbone"], 2, "--init-from"),
@@ -161,6 +171,133 @@ def test_other_classes_get_a_new_last_layer_and_that_is_said(classes, tmp_path, 
     before, after = model.state_dict(), tuned.state_dict()
     same = {name for name in before if before[name].equal(after[name])}
     assert set(before) - same == {"classifier.1.weight", "classifier.1.bias"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--batch", "4", "--devices", "3"], "Raise --batch to 6"),
+        (["--batch", "4", "--accumulate", "3"], "Raise --batch to 6"),
+        (["--nodes", "2"], "MASTER_ADDR"),
+    ],
+)
+def test_work_that_cannot_be_shared_so_is_refused(tmp_path, capsys, arguments, message):
+    assert fit(*TINY, "--clips", "8", "--output", tmp_path / "x.pt", *arguments) == 2
+    assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_fp16_is_not_replaced_silently_on_a_cpu(tmp_path, capsys):
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here, which trains in fp16")
+    output = tmp_path / "x.pt"
+    assert fit(*TINY, "--clips", "8", "--output", output, "--precision", "fp16") == 2
+    assert "needs a GPU" in capsys.readouterr().err
+
+
+def test_a_plateau_without_validation_is_refused(classes, tmp_path, capsys):
+    for path in classes.glob("*/*.avi"):
+        if path.stem != "0":
+            path.unlink()
+    data = ["--data", classes, "--output", tmp_path / "x.pt"]
+    assert fit(*TINY, *data, "--recipe", "paper-jester") == 2
+    assert "no recording for validation" in capsys.readouterr().err
+    assert fit(*TINY, *data) == 0  # quick goes by steps
+    assert load_checkpoint(tmp_path / "x.pt").extra["validation_top1"] is None
+
+
+def test_validation_videos_that_cannot_be_read_at_all_are_told(classes, tmp_path, capsys):
+    lines = ["file,part"]
+    for path in sorted(classes.glob("*/*.avi")):
+        held_out = path.stem == "0"
+        if held_out:
+            path.write_bytes(b"nothing")
+        lines.append(f"{path.relative_to(classes)},{'validation' if held_out else 'training'}")
+    (classes / "split.csv").write_text("\n".join(lines) + "\n")
+    assert fit(*TINY, "--data", classes, "--output", tmp_path / "x.pt") == 1
+    error = capsys.readouterr().err
+    assert "None of the validation videos can be read" in error
+    assert "0.avi" in error
+    assert [path.name for path in tmp_path.iterdir()] == ["clips"]
+
+
+@pytest.fixture
+def unfinished(classes, tmp_path, monkeypatch, capsys):
+    """The folder of a training whose checkpoint met a full disk."""
+
+    def full(*_: object, **__: object) -> None:
+        raise ClipedgeError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("clipedge.trainside.fit.save_checkpoint", full)
+        assert fit(*TINY, "--data", classes, "--output", tmp_path / "own.pt") == 1
+    folder = tmp_path / "own.training"
+    assert f"train-clips fit --resume {folder}" in capsys.readouterr().err
+    return folder
+
+
+def test_a_disk_full_at_the_very_end_loses_nothing(unfinished, classes, tmp_path, capsys):
+    assert not (unfinished / "cache").exists()
+    # It goes on where folder and data set were moved to.
+    moved, data = tmp_path / "other" / "own.training", tmp_path / "data"
+    moved.parent.mkdir()
+    unfinished.rename(moved)
+    classes.rename(data)
+    assert fit("--resume", moved) == 2
+    assert "no such folder" in capsys.readouterr().err
+    assert fit("--resume", f"{moved}/", "--data", data) == 0
+    best = torch.load(moved / "best.ckpt", weights_only=True)["state_dict"]
+    for name, tensor in load_checkpoint(tmp_path / "other" / "own.pt").model.state_dict().items():
+        assert tensor.equal(best[f"model.{name}"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "other"]
+
+
+@pytest.mark.parametrize("change", ["a class is renamed", "a video is gone"])
+def test_a_training_does_not_go_on_with_other_data(unfinished, classes, capsys, change):
+    if change == "a class is renamed":
+        (classes / "dark").rename(classes / "afternoon")
+    else:
+        (classes / "dark" / "1.avi").unlink()
+    assert fit("--resume", unfinished) == 2
+    assert "not those that the training began with" in capsys.readouterr().err
+    assert (unfinished / "last.ckpt").exists()
+
+
+def test_settings_hold_every_value_of_the_recipe(unfinished):
+    settings = json.loads((unfinished / "settings.json").read_text())
+    recipe = recipe_with("quick", {"epochs": 1, "batch": 4, "epoch_clips": 8})
+    for name, value in dataclasses.asdict(recipe).items():
+        assert settings[name] == (list(value) if isinstance(value, tuple) else value)
+
+
+def test_a_second_training_in_the_same_folder_is_refused(unfinished, classes, capsys):
+    running = RunFolder(unfinished)
+    running.hold()
+    assert fit("--resume", unfinished) == 2
+    assert "runs in" in capsys.readouterr().err
+    (unfinished / "last.ckpt").unlink()
+    output = unfinished.with_name("own.pt")
+    before = sorted(path.name for path in unfinished.iterdir())
+    assert fit(*TINY, "--data", classes, "--output", output) == 2
+    assert "runs in" in capsys.readouterr().err
+    assert sorted(path.name for path in unfinished.iterdir()) == before
+    running.give_up()
+
+
+@pytest.mark.parametrize(
+    ("output", "folder"),
+    [
+        ("own.pt", "own.training"),
+        ("own.v2.pth", "own.v2.training"),
+        ("net_0.5x", "net_0.5x.training"),
+        ("own", "own.training"),
+    ],
+)
+def test_each_checkpoint_has_a_folder_of_its_own(tmp_path, output, folder):
+    path = tmp_path / output
+    assert folder_for(path) == tmp_path / folder
+    assert RunFolder(folder_for(path)).output(str(path)) == path.resolve()
+    assert RunFolder(tmp_path / "renamed.training").output(str(path)).name == "renamed.pt"
 
 
 def test_a_training_that_has_not_ended_is_not_overwritten(classes, tmp_path, capsys):

@@ -55,7 +55,7 @@ def steps_saved(folder: RunFolder) -> int:
 @pytest.mark.parametrize("schedule", ["one-cycle", "plateau"])
 def test_a_killed_and_resumed_training_is_as_if_undisturbed(tmp_path, command, schedule):
     """It is killed within an epoch, with a save of its middle."""
-    arguments = ["--devices", "1", "--epochs", "4", "--schedule", schedule, "--patience", "1"]
+    arguments = ["--devices", "1", "--epochs", "4", "--schedule", schedule]
     # 16 micro-batches an epoch: the clock is looked at after the tenth.
     arguments += ["--batch", "4", "--epoch-clips", "64"]
     fit(tmp_path / "whole.pt", *arguments)
