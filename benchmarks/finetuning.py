@@ -36,7 +36,7 @@ SCRATCH, FINE_TUNED, LAST_LAYER = "from scratch", "fine-tuned", "last layer alon
 WAYS = (SCRATCH, FINE_TUNED, LAST_LAYER)
 # Few videos, seen often: one epoch, as nothing is measured between two; mirrored clips, smaller
 # squares and half the learning rate that thousands of clips want; one process of one thread, so
-# that the figures do not depend on the number of cores. Chosen on the Clear videos alone.
+# that the figures do not depend on the number of cores. Nothing was chosen on the Cluttered videos.
 FIT_FLAGS = (
     "--epochs 1 --epoch-clips 2400 --batch 16 --devices 1 --threads 1 --flip swap "
     "--scales 1 0.84 0.71 0.6 --learning-rate 0.004"
