@@ -166,18 +166,24 @@ def run_way(
 
 
 def _call(command: Sequence[str]) -> str:
-    """Run train-clips and return what it printed."""
-    done = subprocess.run(
+    """Run train-clips and return what it printed; where this is interrupted, so is that."""
+    process = subprocess.Popen(
         [sys.executable, "-m", "clipedge.trainside.cli"] + list(command[1:]),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        universal_newlines=True,  # noqa: UP021  Python 3.6 has no text
-        check=False,
+        universal_newlines=True,
     )
-    if done.returncode != DONE:
-        said = done.stderr.strip()[-_LAST_WORDS:]
-        raise ClipedgeError("{} failed: {}".format(" ".join(map(shlex.quote, command)), said))
-    return done.stdout
+    try:
+        printed, said = process.communicate()
+    except BaseException:
+        # Not killed, as subprocess.run would: it has processes of its own to end.
+        process.terminate()
+        process.wait()
+        raise
+    if process.returncode != DONE:
+        called = " ".join(map(shlex.quote, command))
+        raise ClipedgeError(f"{called} failed: {said.strip()[-_LAST_WORDS:]}")
+    return printed
 
 
 def build_parser() -> CommandParser:
