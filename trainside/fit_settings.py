@@ -28,7 +28,15 @@ DEFAULTS = {
 }
 MOST_SEED = 2**63 - 1  # what PyTorch takes
 # Flags that may be given with --resume: they change nothing of what is learned, or it is noticed.
-_WITH_RESUME = ("data", "annotations", "workers", "threads", "cache_gb", "save_minutes")
+_WITH_RESUME = (
+    "data",
+    "annotations",
+    "devices",
+    "workers",
+    "threads",
+    "cache_gb",
+    "save_minutes",
+)
 _NOT_SETTINGS = ("command", "resume")
 _FACTS = "trained_on"  # what ``facts_of`` gave when the training began
 # Flags that only some values of another one look at.

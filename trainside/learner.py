@@ -238,6 +238,7 @@ class ClipLearner(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what Lightning does not know of."""
         checkpoint["clipedge_seconds"] = self._seconds()
+        checkpoint["clipedge_processes"] = self.trainer.world_size
         checkpoint["clipedge_plateau"] = self._plateau and self._plateau.state_dict()
         checkpoint["clipedge_problems"] = list(self.problems)
 

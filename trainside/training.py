@@ -5,6 +5,7 @@ is ours is in ``learner`` (what is learned) and ``loading`` (from which clips, i
 """
 
 import contextlib
+import errno
 import logging
 import os
 import signal
@@ -23,6 +24,7 @@ from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from lightning_utilities.core.rank_zero import rank_zero_only
 
 from clipedge.jetson.errors import ClipedgeError, UsageError
+from clipedge.jetson.files import readable_os_error
 from clipedge.trainside.callbacks import (
     EpochBars,
     KeepBest,
@@ -33,6 +35,7 @@ from clipedge.trainside.callbacks import (
 from clipedge.trainside.checkpoint import load_tensors
 from clipedge.trainside.data.clips import EvaluationClips, TrainingClips
 from clipedge.trainside.data.workers import telling_of_lost_workers
+from clipedge.trainside.interrupts import HearInterrupts, interrupts_wait
 from clipedge.trainside.learner import ClipLearner
 from clipedge.trainside.loading import MicroBatches, training_loader, validation_loader
 from clipedge.trainside.models import ClipModel
@@ -132,7 +135,7 @@ def train(
             recipe.batch,
             world,
         )
-    first_step = _go_to_where_it_was(order, folder) if resume else 0
+    first_step = _go_to_where_it_was(order, folder, world) if resume else 0
     workers = _workers(machine, trainer.num_devices)
     pinned = trainer.strategy.root_device.type == "cuda"
     loaders: dict[str, Any] = {
@@ -142,7 +145,8 @@ def train(
         loaders["val_dataloaders"] = validation_loader(validation, rank, world, workers, pinned)
     set_layout(learner.model, torch.channels_last_3d)
     began_s = time.monotonic()
-    with _talk_kept_down(), _ending_together(trainer), telling_of_lost_workers():
+    ending = _ending_together(trainer)
+    with _talk_kept_down(), interrupts_wait(trainer), ending, telling_of_lost_workers():
         trainer.fit(
             learner, **loaders, ckpt_path=folder.last if resume else None, weights_only=True
         )
@@ -191,6 +195,8 @@ def _ending_together(trainer: Trainer) -> Iterator[None]:
                 "The memory is too small for a step. Let it be taken in parts, --accumulate 2 or "
                 "more, or lower --batch."
             ) from None
+        if isinstance(error, OSError) and error.filename is None and error.errno == errno.ENOSPC:
+            raise readable_os_error(error, trainer.default_root_dir) from None  # of TensorBoard
         if trainer.world_size > 1 and _is_lost_connection(error):
             raise LostProcessError(
                 "Another process of this training has ended; what it said is above, or on its "
@@ -205,7 +211,7 @@ def _is_lost_connection(error: BaseException) -> bool:
 
 
 def set_layout(model: torch.nn.Module, layout: torch.memory_format) -> None:
-    """Arrange the kernels in memory; with channels last, steps take about half the time on CPUs."""
+    """Arrange the kernels in memory; with channels last, steps take less time on CPUs."""
     for weight in model.parameters():
         if weight.ndim == 5:
             weight.data = weight.data.contiguous(memory_format=layout)
@@ -239,7 +245,7 @@ def _make_trainer(recipe: Recipe, machine: Machine, folder: RunFolder, validated
 def _callbacks(
     recipe: Recipe, machine: Machine, folder: RunFolder, validated: bool
 ) -> list[Callback]:
-    callbacks: list[Callback] = [EpochBars(), WriteFigures(folder)]
+    callbacks: list[Callback] = [HearInterrupts(), EpochBars(), WriteFigures(folder)]
     if validated and recipe.stop_after:
         callbacks.append(
             EarlyStopping("validation_loss", patience=recipe.stop_after, check_finite=False)
@@ -284,7 +290,7 @@ def _precision(asked: str | None, gpu: bool) -> str:
     return {"fp32": "32-true", "fp16": "16-mixed", "bf16": "bf16-mixed"}[asked]
 
 
-def _go_to_where_it_was(order: MicroBatches, folder: RunFolder) -> int:
+def _go_to_where_it_was(order: MicroBatches, folder: RunFolder, world: int) -> int:
     """Let the order begin where the saved training was; return the steps done by then."""
     content = load_tensors(folder.last)
     try:
@@ -292,8 +298,14 @@ def _go_to_where_it_was(order: MicroBatches, folder: RunFolder) -> int:
         order.epoch = loops["epoch_progress"]["current"]["processed"]
         ready = loops["epoch_loop.batch_progress"]["current"]["ready"]
         steps: int = content["global_step"]
+        before: int = content["clipedge_processes"]
     except (KeyError, TypeError):
         raise ClipedgeError(f"{folder.last} is no checkpoint of a training.") from None
+    if before != world:
+        raise UsageError(
+            f"This training began with {before} processes, and here it would have {world}, which "
+            f"share the clips in another way. Resume it with --devices {before} in all."
+        )
     # An epoch that was completed counts all its micro-batches.
     order.first = ready % len(order)
     return steps

@@ -130,6 +130,26 @@ def test_damaged_recordings_are_counted_listed_and_not_fatal(classes, tmp_path, 
     assert len(listed.splitlines()) == 2
 
 
+def test_two_processes_list_what_either_could_not_read_and_share_one_video(
+    classes, tmp_path, command
+):
+    """The second process has no video to validate on; it must not leave the first waiting."""
+    damaged = [classes / name / "4.avi" for name in ("bright", "dark")]
+    for path in damaged:
+        path.write_bytes(b"nothing")
+    files = sorted(classes.glob("*/*.avi"))
+    parts = ["validation", *["training"] * (len(files) - 1)]
+    lines = [f"{path.relative_to(classes)},{part}" for path, part in zip(files, parts, strict=True)]
+    (classes / "split.csv").write_text("file,part\n" + "\n".join(lines) + "\n")
+    arguments = ["--data", str(classes), "--devices", "2", "--workers", "0", "--epoch-clips", "18"]
+    process = start_fit(command, tmp_path, *arguments, *MODEL)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said.decode()
+    listed = (tmp_path / "x.training" / "damaged.txt").read_text()
+    assert all(str(path) in listed for path in damaged)
+    assert len(listed.splitlines()) == 2
+
+
 def test_each_recipe_trains_and_every_value_can_be_changed(classes, tmp_path, capsys):
     start = tmp_path / "start.pt"
     assert fit(*TINY, "--data", classes, "--output", start) == 0
@@ -260,6 +280,12 @@ def test_a_training_does_not_go_on_with_other_data(unfinished, classes, capsys, 
         (classes / "dark" / "1.avi").unlink()
     assert fit("--resume", unfinished) == 2
     assert "not those that the training began with" in capsys.readouterr().err
+    assert (unfinished / "last.ckpt").exists()
+
+
+def test_a_training_does_not_go_on_with_another_number_of_processes(unfinished, capsys):
+    assert fit("--resume", unfinished, "--devices", "2") == 2
+    assert "Resume it with --devices 1" in capsys.readouterr().err
     assert (unfinished / "last.ckpt").exists()
 
 
