@@ -87,7 +87,6 @@ def run(arguments: argparse.Namespace) -> int:
 def _run_first(settings: argparse.Namespace, plan: Plan, facts: dict[str, Any]) -> None:
     try:
         done = _train(settings, plan, facts)
-        plan.folder.clean()
         _finish(settings, plan, done)
     except (Exception, KeyboardInterrupt):
         plan.folder.give_up()
@@ -290,6 +289,7 @@ def _cache_bytes(settings: argparse.Namespace, folder: pathlib.Path) -> int:
 def _finish(settings: argparse.Namespace, plan: Plan, done: Training) -> None:
     """Measure the best weights on all validation clips, save them and say what came out."""
     accuracy, more = _validate(settings, plan)
+    plan.folder.clean()  # before anything is written, which may need the room
     problems = tuple(dict.fromkeys((*done.problems, *more)))
     plan.folder.note_damaged(problems)
     _show(problems, "recordings could not be read", f"; all of them: {plan.folder.damaged}")
@@ -326,7 +326,8 @@ def _validate(settings: argparse.Namespace, plan: Plan) -> tuple[Accuracy | None
         return None, []
     device = "cuda" if torch.cuda.is_available() else "cpu"
     scorer = ModelScorer(plan.model.to(device), plan.spec, plan.recipe.batch, device)
-    clips = EvaluationClips(plan.validation, plan.spec)
+    what_is_there = ClipCache(plan.folder.cache, 0)
+    clips = EvaluationClips(plan.validation, plan.spec, cache=what_is_there)
     workers = 1 if settings.workers is None else settings.workers
     scores = score_videos(scorer, clips, workers, "validation")
     plan.model.cpu()

@@ -124,17 +124,8 @@ def train(
     with _talk_kept_down():
         trainer = _make_trainer(recipe, machine, folder, validated=validation is not None)
     world = trainer.world_size
-    parts, rank = world * machine.accumulate, trainer.global_rank
-    order = MicroBatches(len(clips), recipe.batch, parts, rank, world, seed, recipe.epoch_clips)
-    step_clips = order.part_size * parts
-    if step_clips != recipe.batch:
-        log.info(
-            "A step learns from %d clips, not from %d: from whole parts for %d processes, and no "
-            "more than an epoch has.",
-            step_clips,
-            recipe.batch,
-            world,
-        )
+    order = _share(len(clips), recipe, machine, trainer, seed)
+    step_clips = order.part_size * world * machine.accumulate
     first_step = _go_to_where_it_was(order, folder, world) if resume else 0
     workers = _workers(machine, trainer.num_devices)
     pinned = trainer.strategy.root_device.type == "cuda"
@@ -142,7 +133,9 @@ def train(
         "train_dataloaders": training_loader(clips, order, workers, pinned),
     }
     if validation is not None:
-        loaders["val_dataloaders"] = validation_loader(validation, rank, world, workers, pinned)
+        loaders["val_dataloaders"] = validation_loader(
+            validation, trainer.global_rank, world, workers, pinned
+        )
     set_layout(learner.model, torch.channels_last_3d)
     began_s = time.monotonic()
     ending = _ending_together(trainer)
@@ -288,6 +281,24 @@ def _precision(asked: str | None, gpu: bool) -> str:
             return "32-true"
         asked = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     return {"fp32": "32-true", "fp16": "16-mixed", "bf16": "bf16-mixed"}[asked]
+
+
+def _share(
+    count: int, recipe: Recipe, machine: Machine, trainer: Trainer, seed: int
+) -> MicroBatches:
+    """Return which of ``count`` recordings this process takes when; tell where a step is not --batch."""
+    world, rank = trainer.world_size, trainer.global_rank
+    parts = world * machine.accumulate
+    order = MicroBatches(count, recipe.batch, parts, rank, world, seed, recipe.epoch_clips)
+    if order.part_size * parts != recipe.batch:
+        log.info(
+            "A step learns from %d clips, not from %d: from whole parts for %d processes, and no "
+            "more than an epoch has.",
+            order.part_size * parts,
+            recipe.batch,
+            world,
+        )
+    return order
 
 
 def _go_to_where_it_was(order: MicroBatches, folder: RunFolder, world: int) -> int:

@@ -1,6 +1,7 @@
 """Worker processes that read clips for a DataLoader."""
 
 import multiprocessing
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -31,6 +32,18 @@ def start_worker(number: int) -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)  # the workers share the cores already
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this worker when the process that it reads for was killed.
+
+    PyTorch looks for that too, but at the process that forked the worker, which is the server.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 @contextmanager
@@ -49,13 +62,13 @@ def starting_workers() -> Iterator[None]:
     # Blocked is this thread alone; another one may still take the signal.
     for one in before:
         signal.signal(one, lambda number, _: waiting.append(number))
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         for one, handler in before.items():
             signal.signal(one, handler)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         if waiting:
             signal.raise_signal(waiting[0])
 
