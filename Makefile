@@ -88,7 +88,7 @@ $(BOARD_READY): constraints-board.txt
 # --- The demo -------------------------------------------------------------------------------------
 
 # A small network on small clips: it learns in a few minutes on two CPU cores.
-DEMO_TRAINING := --model shufflenetv1 --width 0.5 --size 48 --dropout 0
+DEMO_TRAINING := --model shufflenetv1 --width 0.5 --size 48
 DEMO_MODEL := demo/shufflenetv1_0.5x_synthetic
 
 # The user's own commands, as a user types them: make prints each before it runs.
