@@ -286,7 +286,7 @@ def _precision(asked: str | None, gpu: bool) -> str:
 def _share(
     count: int, recipe: Recipe, machine: Machine, trainer: Trainer, seed: int
 ) -> MicroBatches:
-    """Return which of ``count`` recordings this process takes when; tell where a step is not --batch."""
+    """Return which recordings this process takes when; tell where a step is not --batch."""
     world, rank = trainer.world_size, trainer.global_rank
     parts = world * machine.accumulate
     order = MicroBatches(count, recipe.batch, parts, rank, world, seed, recipe.epoch_clips)
