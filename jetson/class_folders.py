@@ -90,7 +90,11 @@ class ClassFolders:
             (self.root / label).rmdir()
 
     def overview(self) -> str:
-        """Return a table of the classes and, below it, what to do next."""
+        """Return a table of the classes and, below it, what to do next; one for each side."""
+        sides = _sides(self.root)
+        if sides:
+            parts = [(self.root / side, ClassFolders(self.root / side)) for side in sides]
+            return "\n\n".join(f"{path}\n{part.overview()}" for path, part in parts)
         counts = self.counts()
         lines = []
         if counts:
@@ -107,10 +111,10 @@ class ClassFolders:
             return [f"No clips in {self.root} yet. Record some: " + record.format("wave")]
         few = [f"'{name}'" for name, count in filled.items() if count < FEW_CLIPS]
         if few:
-            steps.append(
-                f"Fewer than {FEW_CLIPS} clips: {', '.join(few)}. Record more: every fifth clip is "
-                "kept from training, to measure with."
-            )
+            why = ""
+            if self._data_set() == self.root:
+                why = ": every fifth clip is kept from training, to measure with"
+            steps.append(f"Fewer than {FEW_CLIPS} clips: {', '.join(few)}. Record more{why}.")
         if not any(_is_background(name) for name in filled):
             steps.append(
                 f"No class '{BACKGROUND}': without one, every moment looks like some gesture. "
@@ -130,9 +134,13 @@ class ClassFolders:
     def _data_set(self) -> pathlib.Path:
         """Return what to train on: the folder above, where this is one of its two sides."""
         above = self.root.parent
-        sides = [name for names in SIDES for name in names if (above / name).is_dir()]
-        whole = all(any(name in sides for name in names) for names in SIDES)
-        return above if whole and self.root.name in sides else self.root
+        return above if self.root.name in _sides(above) else self.root
+
+
+def _sides(root: pathlib.Path) -> List[str]:
+    """Return the folders for training and for validation, where both are there."""
+    found = [[name for name in names if (root / name).is_dir()] for names in SIDES]
+    return [names[0] for names in found] if all(found) else []
 
 
 def _problem_of_name(label: str) -> Optional[str]:

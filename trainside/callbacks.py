@@ -52,6 +52,12 @@ class EpochBars(TQDMProgressBar):
         metrics.pop("v_num", None)
         return metrics
 
+    def on_train_epoch_start(self, trainer: Trainer, *_: Any) -> None:
+        """Count epochs from 1, as ``metrics.csv`` does."""
+        super().on_train_epoch_start(trainer)
+        number = trainer.current_epoch + 1
+        self.train_progress_bar.set_description(f"Epoch {number} of {trainer.max_epochs}")
+
     def init_validation_tqdm(self) -> Any:
         """Return a bar that is not shown: each epoch's validation is short."""
         return Tqdm(disable=True)

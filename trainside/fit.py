@@ -305,6 +305,7 @@ def _finish(settings: argparse.Namespace, plan: Plan, done: Training) -> None:
         "validation_top1": None if accuracy is None else accuracy.clip_top1,
         "validation_top5": None if accuracy is None else accuracy.clip_top5,
     }
+    replaced = " (it replaces the one that was there)" if plan.output.exists() else ""
     save_checkpoint(plan.output, plan.model, plan.spec, **extra)
     plan.folder.finish()
     rate = done.clips / max(done.seconds, 1e-9)
@@ -316,7 +317,7 @@ def _finish(settings: argparse.Namespace, plan: Plan, done: Training) -> None:
         print(f"validation: {accuracy.summary()}")  # noqa: T201
         print(f"confusion:  {plan.folder.confusion}")  # noqa: T201
     print(f"metrics:    {plan.folder.metrics}")  # noqa: T201
-    print(f"checkpoint: {plan.output}")  # noqa: T201
+    print(f"checkpoint: {plan.output}{replaced}")  # noqa: T201
     print(f"next: export-engine --checkpoint {shlex.quote(str(plan.output))}")  # noqa: T201
 
 

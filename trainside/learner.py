@@ -64,7 +64,7 @@ class ClipLearner(LightningModule):
         self.train()
         self._limit_s = 60.0 * minutes if minutes else None
         self._spent_s = 0.0  # before this process began
-        self._started_s = time.monotonic()
+        self._started_s: float | None = None  # of the first step
         self._plateau: torch.optim.lr_scheduler.ReduceLROnPlateau | None = None
         self._plateau_state: dict[str, Any] | None = None
         self._measured = torch.zeros(4)  # of validation so far: see ``validation_step``
@@ -231,6 +231,8 @@ class ClipLearner(LightningModule):
         return max(by_step, spent_s / self._limit_s)
 
     def _seconds(self) -> float:
+        if self._started_s is None:
+            self._started_s = time.monotonic()
         return self._spent_s + time.monotonic() - self._started_s
 
     # --- What a checkpoint must hold ---

@@ -100,10 +100,15 @@ class RunFolder:
             ClipedgeError: the file is damaged.
         """
         if not self.last.exists():
-            ended = " It ended already." if self.best.exists() else ""
+            if not self.path.is_dir():
+                raise UsageError(f"{self.path}: there is no such folder.")
+            if self.metrics.exists():
+                raise UsageError(
+                    f"{self.path}: this training has ended. To train on from its weights: "
+                    f"train-clips fit --init-from {shlex.quote(str(self.path.with_suffix('.pt')))}"
+                )
             raise UsageError(
-                f"{self.path} holds no training that can be resumed: {self.last.name} is not "
-                f"there.{ended}"
+                f"{self.path} holds no training that can be resumed: {self.last.name} is not there."
             )
         try:
             settings = json.loads((self.path / _SETTINGS).read_text(encoding="utf-8"))

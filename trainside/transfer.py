@@ -39,6 +39,8 @@ def load_start(path: PathLike) -> Start:
         UsageError: there is no such file.
         ClipedgeError: it is neither, or damaged.
     """
+    if str(path).endswith(".onnx"):
+        raise UsageError(f"{path} is an ONNX file; give the checkpoint that it was exported from.")
     content = load_tensors(path)
     if isinstance(content, dict) and content.get("format") == FORMAT:
         model, spec, _ = load_checkpoint(path)

@@ -129,3 +129,13 @@ def test_the_only_class_folder_that_goes_is_an_empty_one(tmp_path):
 def test_a_folder_name_that_is_not_utf8_is_refused(tmp_path):
     with pytest.raises(UsageError, match="UTF-8"):
         ClassFolders(pathlib.Path(str(tmp_path)) / "x\udcff")
+
+
+def test_a_data_set_of_two_sides_is_listed_whole(tmp_path):
+    fill(tmp_path / "training", wave=9, swipe=9)
+    fill(tmp_path / "validation", wave=2, swipe=3)
+    text = ClassFolders(tmp_path).overview()
+    rows = [line.split() for line in text.splitlines()]
+    assert ["wave", "9"] in rows
+    assert ["wave", "2"] in rows
+    assert "every fifth" not in text

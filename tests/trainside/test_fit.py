@@ -337,7 +337,7 @@ def test_a_training_that_has_not_ended_is_not_overwritten(classes, tmp_path, cap
 
 def test_interrupting_before_anything_was_saved_leaves_nothing(tmp_path, command):
     process = start_fit(command, tmp_path, "--clips", "20000", "--epochs", "2", *MODEL)
-    wait_for(process, b"Epoch 0:")
+    wait_for(process, b"Epoch 1 of")
     rest = interrupt(process)
     assert b"resume" not in rest
     assert list(tmp_path.iterdir()) == []
@@ -345,7 +345,7 @@ def test_interrupting_before_anything_was_saved_leaves_nothing(tmp_path, command
 
 def test_interrupting_later_says_how_to_go_on(tmp_path, command):
     process = start_fit(command, tmp_path, "--clips", "8", "--epochs", "5000", *MODEL)
-    wait_for(process, b"Epoch 1:")
+    wait_for(process, b"Epoch 2 of")
     rest = interrupt(process)
     folder = tmp_path / "x.training"
     assert f"train-clips fit --resume {folder}".encode() in rest

@@ -113,4 +113,4 @@ def test_two_killed_processes_go_on_together(tmp_path, command):
 def test_resuming_what_has_ended_is_told(tmp_path, capsys):
     fit(tmp_path / "x.pt", "--devices", "1", "--epochs", "1")
     assert main(["fit", "--resume", str(tmp_path / "x.training")]) == 2
-    assert "It ended already" in capsys.readouterr().err
+    assert "this training has ended" in capsys.readouterr().err

@@ -6,6 +6,7 @@ or evening belong on one side, or the accuracy says nothing about others; only t
 hold them together.
 """
 
+import logging
 import os
 import pathlib
 
@@ -17,6 +18,8 @@ from clipedge.jetson.files import plain_path
 from clipedge.trainside.data.catalog import Catalog, Part, Recording
 from clipedge.trainside.data.labels import check_labels, unknown_label
 from clipedge.trainside.data.lists import entries, find_file, holding, read_table, refuse_twice
+
+log = logging.getLogger(__name__)
 
 VALIDATION_EVERY = 5  # of a class's files, in the order of their names
 SPLIT_FILE = "split.csv"
@@ -79,6 +82,8 @@ def list_classes(root: pathlib.Path) -> Classes:
             plain_path(video)
         if videos:
             found[folder.name] = videos
+        else:
+            log.warning("Left out, as it has no videos: the class '%s'", folder.name)
     if not found:
         raise UsageError(
             f"{root} has no videos in class folders; expected {root.name}/CLASS/VIDEO with at "
