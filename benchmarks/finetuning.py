@@ -17,7 +17,8 @@ import tempfile
 import time
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from clipedge.benchmarks.finetuning_report import conditions, table_text, write_study
+from clipedge.benchmarks.finetuning_report import conditions, table_text
+from clipedge.benchmarks.study import write_study
 from clipedge.jetson.command_line import DONE, CommandParser, positive_int, run_command
 from clipedge.jetson.errors import ClipedgeError, UsageError
 from clipedge.jetson.progress import ProgressLine

@@ -1,14 +1,10 @@
 """How the study of fine-tuning is written down: every run as JSON, medians as a table."""
 
-import datetime
-import json
 import statistics
 from typing import Any, Dict, List, Sequence
 
-from clipedge.jetson import board
+from clipedge.benchmarks.study import new_study
 from clipedge.jetson.command_line import format_table
-from clipedge.jetson.files import PathLike, write_whole
-from clipedge.jetson.version import own_version
 
 # Raised when a field changes its meaning or goes away; a new field does not raise it.
 SCHEMA = "clipedge.fine-tuning/1"
@@ -16,23 +12,7 @@ SCHEMA = "clipedge.fine-tuning/1"
 
 def conditions(settings: Dict[str, Any]) -> Dict[str, Any]:
     """Return the study's document before anything is trained."""
-    return {
-        "schema": SCHEMA,
-        "clipedge": own_version(),
-        "started_utc": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "complete": False,
-        "machine": board.machine_facts(),
-        "load_average_at_start": board.load_average(),
-        "packages": {},
-        "settings": settings,
-        "runs": [],
-    }
-
-
-def write_study(path: PathLike, study: Dict[str, Any]) -> None:
-    """Write the document, with the versions of the packages that were loaded, whole or not."""
-    study["packages"] = board.package_versions()
-    write_whole(path, json.dumps(study, indent=1) + "\n")
+    return new_study(SCHEMA, settings, runs=[])
 
 
 def table_text(study: Dict[str, Any]) -> str:

@@ -16,7 +16,8 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tu
 
 import numpy as np
 
-from clipedge.benchmarks.graph_forms_report import conditions, markdown, table_text, write_study
+from clipedge.benchmarks.graph_forms_report import conditions, markdown, table_text
+from clipedge.benchmarks.study import write_study
 from clipedge.benchmarks.timing import random_clips
 from clipedge.jetson import trt_api
 from clipedge.jetson.board import physical_cores

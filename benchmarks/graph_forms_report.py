@@ -1,14 +1,11 @@
 """How the study of graph forms is written down: every figure as JSON, the main ones as tables."""
 
-import datetime
-import json
 import re
 from typing import Any, Dict, List, Sequence, Tuple
 
+from clipedge.benchmarks.study import new_study
 from clipedge.jetson import board
 from clipedge.jetson.command_line import format_table
-from clipedge.jetson.files import PathLike, write_whole
-from clipedge.jetson.version import own_version
 
 # Raised when a field changes its meaning or goes away; a new field does not raise it.
 SCHEMA = "clipedge.graph-forms/1"
@@ -22,23 +19,7 @@ _Table = Tuple[str, List[str], List[List[str]]]  # title, header, lines
 
 def conditions(settings: Dict[str, Any]) -> Dict[str, Any]:
     """Return the study's document before anything is measured."""
-    return {
-        "schema": SCHEMA,
-        "clipedge": own_version(),
-        "started_utc": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "complete": False,
-        "machine": board.machine_facts(),
-        "load_average_at_start": board.load_average(),
-        "packages": {},
-        "settings": settings,
-        "models": [],
-    }
-
-
-def write_study(path: PathLike, study: Dict[str, Any]) -> None:
-    """Write the document, with the versions of the packages that were loaded, whole or not."""
-    study["packages"] = board.package_versions()
-    write_whole(path, json.dumps(study, indent=1) + "\n")
+    return new_study(SCHEMA, settings, models=[])
 
 
 def table_text(study: Dict[str, Any]) -> str:

@@ -18,7 +18,8 @@ import tempfile
 import time
 from typing import Any, Dict, Iterator, NamedTuple, Optional, Sequence
 
-from clipedge.benchmarks.training_report import conditions, summarise, table_text, write_document
+from clipedge.benchmarks.study import write_study
+from clipedge.benchmarks.training_report import conditions, summarise, table_text
 from clipedge.benchmarks.training_tree import write_tree
 from clipedge.jetson.command_line import (
     DONE,
@@ -195,7 +196,7 @@ def _publish(document: Dict[str, Any], path: Optional[pathlib.Path]) -> None:
     sys.stdout.write(table_text(document) + "\n")
     sys.stdout.flush()
     if path is not None:
-        write_document(path, document)
+        write_study(path, document)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,11 @@
 """What the benchmark of training says: every figure as JSON, and the ratios as a table."""
 
-import datetime
-import json
 import statistics
 from typing import Any, Dict, List, Sequence, Tuple
 
+from clipedge.benchmarks.study import new_study
 from clipedge.jetson import board
 from clipedge.jetson.command_line import format_table
-from clipedge.jetson.files import PathLike, write_whole
-from clipedge.jetson.version import own_version
 
 # Raised when a field changes its meaning or goes away; a new field does not raise it.
 SCHEMA = "clipedge.training/1"
@@ -41,21 +38,15 @@ _STARTS = (("ours", "our both"), ("plain", "plain"))
 
 def conditions(settings: Dict[str, Any]) -> Dict[str, Any]:
     """Return the document before anything is measured."""
-    return {
-        "schema": SCHEMA,
-        "clipedge": own_version(),
-        "started_utc": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "complete": False,
-        "machine": board.machine_facts(),
-        "busy_share_at_start": board.busy_share(),
-        "load_average_at_start": board.load_average(),
-        "packages": {},
-        "settings": settings,
-        "clips_per_s": {},
-        "ratios": {},
-        "start_up_s": {},
-        "turns": [],
-    }
+    return new_study(
+        SCHEMA,
+        settings,
+        busy_share_at_start=board.busy_share(),
+        clips_per_s={},
+        ratios={},
+        start_up_s={},
+        turns=[],
+    )
 
 
 def summarise(turns: Sequence[Dict[str, Any]]) -> Dict[str, Any]:
@@ -90,11 +81,6 @@ def _rate(part: Dict[str, Any], field: str) -> float:
 
 def _spread(values: Sequence[float]) -> Dict[str, float]:
     return {"median": statistics.median(values), "least": min(values), "most": max(values)}
-
-
-def write_document(path: PathLike, document: Dict[str, Any]) -> None:
-    """Write the document, whole or not at all."""
-    write_whole(path, json.dumps(document, indent=1) + "\n")
 
 
 def table_text(document: Dict[str, Any]) -> str:

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from clipedge.benchmarks import graph_forms as module
-from clipedge.benchmarks.graph_forms_report import conditions, markdown, table_text, write_study
+from clipedge.benchmarks.graph_forms_report import conditions, markdown, table_text
+from clipedge.benchmarks.study import write_study
 from clipedge.jetson.errors import BackendError, UsageError
 
 SETTINGS = {"batches": [8], "seconds": 1.0, "threads": 2, "tensorrt": "RTX 1.7", "classes": 600}

@@ -354,6 +354,14 @@ def test_interrupting_later_says_how_to_go_on(tmp_path, command):
     assert not (folder / "cache").exists()
 
 
+def test_workers_end_with_a_training_that_was_killed(tmp_path, command):
+    process = start_fit(command, tmp_path, "--clips", "2000", "--epoch-clips", "2000", *MODEL)
+    wait_for(process, b"Epoch 1 of")
+    process.kill()
+    process.wait()
+    assert _ends(process.pid)
+
+
 def start_fit(command, folder: pathlib.Path, *arguments: str) -> "subprocess.Popen[bytes]":
     call = [command("train-clips"), "fit", *SMALL, "--output", str(folder / "x.pt"), *arguments]
     return subprocess.Popen(call, stderr=subprocess.PIPE, start_new_session=True)
