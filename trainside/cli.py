@@ -44,7 +44,7 @@ def _add_model(parser: argparse.ArgumentParser, required: bool) -> None:
     parser.add_argument("--width", type=positive_float, help="width multiplier, such as 2.0")
 
 
-def _add_data(parser: argparse.ArgumentParser, default: str | None) -> None:
+def _add_data(parser: argparse.ArgumentParser, default: "str | None") -> None:
     add = parser.add_argument_group("data").add_argument
     add(
         "--data",
