@@ -65,7 +65,7 @@ def make_model(name: str, width: Optional[float], size: Optional[int], catalog: 
     import torch
 
     from clipedge.jetson.spec import ClipSpec
-    from clipedge.trainside.import_weights import RECIPES as RELEASED
+    from clipedge.trainside.import_weights import with_timing_of
     from clipedge.trainside.models import create_model
 
     torch.manual_seed(SEED)
@@ -79,10 +79,7 @@ def make_model(name: str, width: Optional[float], size: Optional[int], catalog: 
         frames=config.frames,
         size=size or config.size,
     )
-    if catalog.name in RELEASED:
-        known = RELEASED[catalog.name]
-        spec = spec._replace(stride_frames=known.stride_frames, frame_rate_hz=known.frame_rate_hz)
-    return model, spec.validate()
+    return model, with_timing_of(spec, catalog.name).validate()
 
 
 def _ground(settings: Dict[str, Any]) -> Ground:
@@ -116,11 +113,12 @@ def _our_clips(ground: Ground, cached: bool) -> Any:
 
 def our_loader(ground: Ground) -> Result:
     """Time all worker processes of ``fit`` at once, with nobody who learns."""
+    from clipedge.jetson.board import logical_cores
     from clipedge.trainside.loading import MicroBatches, training_loader
-    from clipedge.trainside.training import LEAST_PART, MOST_WORKERS, cores
+    from clipedge.trainside.training import LEAST_PART, MOST_WORKERS
 
     clips = _our_clips(ground, cached=True)
-    workers = min(MOST_WORKERS, cores())
+    workers = min(MOST_WORKERS, logical_cores())
     batch = ground.recipe.batch
     parts = max(1, min(workers, batch // LEAST_PART))
     order = MicroBatches(len(clips), batch, parts, 0, 1, SEED)

@@ -27,16 +27,22 @@ from clipedge.trainside.data.opening import DataChoice, open_catalog
 from clipedge.trainside.data.synthetic import DATASET, SyntheticClips
 from clipedge.trainside.fit_settings import check_unchanged, facts_of, read_settings, to_save
 from clipedge.trainside.head_start import prime_stem
-from clipedge.trainside.import_weights import RECIPES as RELEASED
+from clipedge.trainside.import_weights import with_timing_of
 from clipedge.trainside.learner import ClipLearner
 from clipedge.trainside.models import ClipModel, create_model
 from clipedge.trainside.recipes import Recipe, recipe_with
 from clipedge.trainside.run_folder import SUFFIX, RunFolder, folder_for
-from clipedge.trainside.scoring import ModelScorer, require_clips, score_videos
+from clipedge.trainside.scoring import (
+    ModelScorer,
+    require_clips,
+    score_videos,
+    warn_of_problems,
+)
 from clipedge.trainside.training import (
     LostProcessError,
     Machine,
     Training,
+    is_first_of_machine,
     is_first_process,
     train,
 )
@@ -46,7 +52,6 @@ log = logging.getLogger(__name__)
 
 VALIDATION_CLIPS = 540  # generated; 20 for each of 27 classes
 DIRECTIONLESS = ("kinetics600", "ucf101")  # data sets whose clips the paper mirrors
-PROBLEMS_SHOWN = 5
 
 
 class Plan(NamedTuple):
@@ -102,7 +107,8 @@ def _run_further(settings: argparse.Namespace, plan: Plan, facts: dict[str, Any]
     except (KeyboardInterrupt, LostProcessError):
         sys.exit(FAILED)  # the first process says what there is to say
     finally:
-        plan.folder.clean()  # of another machine
+        if is_first_of_machine():  # the others use its cache, which the first process cleans here
+            plan.folder.clean()
 
 
 # --- What is trained on what ---
@@ -195,11 +201,7 @@ def _make_spec(
             size=model.config.size,
             std=recipe.std,
         )
-        if dataset in RELEASED:
-            known = RELEASED[dataset]
-            spec = spec._replace(
-                stride_frames=known.stride_frames, frame_rate_hz=known.frame_rate_hz
-            )
+        spec = with_timing_of(spec, dataset)
     asked = {
         "frames": settings.frames,
         "size": settings.size,
@@ -292,7 +294,7 @@ def _finish(settings: argparse.Namespace, plan: Plan, done: Training) -> None:
     plan.folder.clean()  # before anything is written, which may need the room
     problems = tuple(dict.fromkeys((*done.problems, *more)))
     plan.folder.note_damaged(problems)
-    _show(problems, "recordings could not be read", f"; all of them: {plan.folder.damaged}")
+    warn_of_problems(problems, f"recordings could not be read; all of them: {plan.folder.damaged}")
     extra = {
         "data": settings.data
         if settings.data == DATASET
@@ -336,10 +338,3 @@ def _validate(settings: argparse.Namespace, plan: Plan) -> tuple[Accuracy | None
     accuracy = measure(scores, plan.spec.labels)
     draw_confusion(accuracy.confusion, plan.spec.labels, plan.folder.confusion)
     return accuracy, scores.problems
-
-
-def _show(lines: tuple[str, ...], what: str, more: str = "") -> None:
-    if lines:
-        shown = "\n".join(lines[:PROBLEMS_SHOWN])
-        left = len(lines) - PROBLEMS_SHOWN
-        log.warning("%d %s%s:\n%s%s", len(lines), what, more, shown, "\n..." if left > 0 else "")

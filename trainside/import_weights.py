@@ -139,6 +139,14 @@ def spec_of(
     )
 
 
+def with_timing_of(spec: ClipSpec, dataset: str) -> ClipSpec:
+    """Return ``spec`` with the stride and frame rate of a known data set, else as it is."""
+    if dataset not in RECIPES:
+        return spec
+    known = RECIPES[dataset]
+    return spec._replace(stride_frames=known.stride_frames, frame_rate_hz=known.frame_rate_hz)
+
+
 def _report(model: ClipModel, spec: ClipSpec, labels_source: str, output: pathlib.Path) -> str:
     parameters = sum(parameter.numel() for parameter in model.parameters())
     return (

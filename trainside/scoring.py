@@ -191,13 +191,15 @@ def require_clips(scores: Scores, what: str) -> None:
         raise ClipedgeError(f"There are no {what}: {reason}")
 
 
-def warn_of_problems(problems: Sequence[str]) -> None:
-    """Say on stderr which videos are damaged, and how."""
+def warn_of_problems(
+    problems: Sequence[str], what: str = "damaged videos, left out or read in part"
+) -> None:
+    """Say on stderr which videos are damaged, and how; ``what`` follows their number."""
     if not problems:
         return
     shown = problems[:PROBLEMS_SHOWN]
     more = len(problems) - len(shown)
-    lines = [f"{len(problems)} damaged videos, left out or read in part:", *shown]
+    lines = [f"{len(problems)} {what}:", *shown]
     log.warning("%s", "\n".join([*lines, f"... and {more} more"] if more else lines))
 
 

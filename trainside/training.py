@@ -23,6 +23,7 @@ from lightning.pytorch.strategies import DDPStrategy, Strategy
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from lightning_utilities.core.rank_zero import rank_zero_only
 
+from clipedge.jetson.board import logical_cores
 from clipedge.jetson.errors import ClipedgeError, UsageError
 from clipedge.jetson.files import readable_os_error
 from clipedge.trainside.callbacks import (
@@ -96,6 +97,11 @@ def is_first_process() -> bool:
     """False in the further processes of a training on several devices or machines."""
     machine = int(os.environ.get("NODE_RANK", os.environ.get("GROUP_RANK", "0")))
     return machine == 0 and int(getattr(rank_zero_only, "rank", 0) or 0) == 0
+
+
+def is_first_of_machine() -> bool:
+    """False in the processes that the first one of this machine started."""
+    return int(os.environ.get("LOCAL_RANK", "0")) == 0
 
 
 def train(
@@ -259,20 +265,13 @@ def _strategy(devices: int, nodes: int, gpu: bool) -> Strategy | str:
 
 def _cpu_processes(batch: int, accumulate: int) -> int:
     """One process a core: two threads in one take nearly as long as one, for small networks."""
-    return max(1, min(cores(), batch // (LEAST_PART * accumulate)))
-
-
-def cores() -> int:
-    """Return the number of cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return max(1, min(logical_cores(), batch // (LEAST_PART * accumulate)))
 
 
 def _workers(machine: Machine, devices: int) -> int:
     if machine.workers is not None:
         return machine.workers
-    return max(1, min(MOST_WORKERS, cores() // devices))
+    return max(1, min(MOST_WORKERS, logical_cores() // devices))
 
 
 def _precision(asked: str | None, gpu: bool) -> str:
