@@ -10,12 +10,14 @@ import pathlib
 import signal
 import sys
 import threading
-from typing import Any, Callable, Iterable, List, NoReturn, Optional, Sequence
+from typing import Any, Callable, Iterable, List, NoReturn, Optional, Sequence, TypeVar
 
 from clipedge.jetson.errors import ClipedgeError, UsageError
 from clipedge.jetson.files import readable_os_error
 
 DONE, FAILED, WRONG_CALL = 0, 1, 2
+
+_Value = TypeVar("_Value", int, float)
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -147,44 +149,48 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def positive_int(text: str) -> int:
     """Argparse type: a whole number above 0."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number above 0")
-    return value
+    return _number(text, int, lambda value: value > 0, "a whole number above 0")
 
 
 def natural(text: str) -> int:
     """Argparse type: a whole number, 0 or more."""
-    return 0 if text == "0" else positive_int(text)
-
-
-def natural_float(text: str) -> float:
-    """Argparse type: a finite number, 0 or more."""
-    return 0.0 if text == "0" else positive_float(text)
+    return _number(text, int, lambda value: value >= 0, "a whole number, 0 or more")
 
 
 def positive_float(text: str) -> float:
     """Argparse type: a finite number above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0.0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0")
-    return value
+    return _number(text, float, lambda value: 0.0 < value < float("inf"), "a number above 0")
+
+
+def natural_float(text: str) -> float:
+    """Argparse type: a finite number, 0 or more."""
+    return _number(text, float, lambda value: 0.0 <= value < float("inf"), "a number, 0 or more")
 
 
 def probability(text: str) -> float:
     """Argparse type: a number from 0 to 1."""
+    return number_to(1.0)(text)
+
+
+def number_to(highest: float) -> Callable[[str], float]:
+    """Return an argparse type: a number from 0 to ``highest``."""
+
+    def parse(text: str) -> float:
+        holds = f"a number from 0 to {highest:g}"
+        return _number(text, float, lambda value: 0.0 <= value <= highest, holds)
+
+    return parse
+
+
+def _number(
+    text: str, convert: Callable[[str], _Value], holds: Callable[[_Value], bool], what: str
+) -> _Value:
     try:
-        value = float(text)
+        value = convert(text)
     except ValueError:
-        value = -1.0
-    if not 0.0 <= value <= 1.0:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number from 0 to 1")
+        raise argparse.ArgumentTypeError(f"'{text}' is not {what}") from None
+    if not holds(value):
+        raise argparse.ArgumentTypeError(f"'{text}' is not {what}")
     return value
 
 

@@ -6,6 +6,7 @@ from typing import Optional, Sequence
 
 from clipedge.jetson.command_line import (
     CommandParser,
+    number_to,
     positive_float,
     positive_int,
     run_command,
@@ -34,7 +35,13 @@ def build_parser() -> CommandParser:
         metavar="S",
         help="length of a clip; models look at 2.5 s",
     )
-    add("--countdown", type=_countdown, default=3.0, metavar="S", help="before each, of a camera")
+    add(
+        "--countdown",
+        type=number_to(LONGEST_S),
+        default=3.0,
+        metavar="S",
+        help="before each, of a camera",
+    )
     add("--yes", action="store_true", help="keep every clip without asking")
     add(
         "--preview",
@@ -66,17 +73,6 @@ def _seconds(text: str) -> float:
         raise argparse.ArgumentTypeError(
             f"'{text}' is longer than {LONGEST_S:g} s; a clip holds one gesture"
         )
-    return value
-
-
-def _countdown(text: str) -> float:
-    """Argparse type: seconds, or 0 for none."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0.0 <= value <= LONGEST_S:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number from 0 to {LONGEST_S:g}")
     return value
 
 
