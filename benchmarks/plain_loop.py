@@ -46,7 +46,7 @@ class PlainClips:
         ]
 
     def _footing(self, recording: Any) -> Any:
-        from clipedge.jetson.camera import list_pictures
+        from clipedge.jetson.camera.stills import list_pictures
         from clipedge.trainside.data.temporal import thinned
 
         def look(footage: Any) -> Footing:

@@ -27,6 +27,7 @@ class Annotator:
 
     def draw(self, step: Step) -> np.ndarray:
         """Return a copy of the step's picture, (H, W, 3) uint8 RGB, with scores and event on it."""
+        assert step.frame is not None
         picture = self._enlarged(step.frame.image)
         if step.event is not None:
             self._shown = (step.event.time_s, step.event.label)

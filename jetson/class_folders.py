@@ -10,7 +10,7 @@ import shlex
 import unicodedata
 from typing import Dict, List, Optional
 
-from clipedge.jetson.camera import IMAGE_SUFFIXES
+from clipedge.jetson.camera.stills import IMAGE_SUFFIXES
 from clipedge.jetson.command_line import format_table
 from clipedge.jetson.errors import UsageError
 from clipedge.jetson.files import PathLike, plain_path, readable_os_error

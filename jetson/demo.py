@@ -12,9 +12,10 @@ from clipedge.jetson.annotate import Annotator
 from clipedge.jetson.camera import open_source, quiet_cv2
 from clipedge.jetson.command_line import DONE, format_table
 from clipedge.jetson.errors import ClipedgeError, SourceError, UsageError
+from clipedge.jetson.events import GestureEvent
 from clipedge.jetson.files import make_folder, plain_path, readable_os_error, whole_file
 from clipedge.jetson.live import Step, Summary, recognise
-from clipedge.jetson.recogniser import GestureEvent, Recogniser
+from clipedge.jetson.recogniser import Recogniser
 from clipedge.jetson.runners import open_runner
 from clipedge.jetson.spec import RANDOM_WEIGHTS
 from clipedge.jetson.truth import Score, TrueGesture, load_truth, score_events
@@ -146,6 +147,8 @@ class _Recorder:
 
     def add(self, step: Step) -> None:
         """Write the frame as often as its time asks for at a constant rate."""
+        if step.frame is None:
+            return
         picture = self._cv2.cvtColor(self._annotator.draw(step), self._cv2.COLOR_RGB2BGR)
         if self._writer is None:
             self._first_s = step.frame.timestamp_s

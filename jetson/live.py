@@ -7,18 +7,21 @@ import numpy as np
 
 from clipedge.jetson.camera import Frame, Source
 from clipedge.jetson.clip_buffer import ClipBuffer
+from clipedge.jetson.events import EARLY, FULL, GestureEvent
 from clipedge.jetson.preprocess import Preprocessor
-from clipedge.jetson.recogniser import GestureEvent, Recogniser
+from clipedge.jetson.recogniser import Recogniser
 from clipedge.jetson.runners.base import Runner
 
 
 class Step(NamedTuple):
     """What one frame led to."""
 
-    frame: Frame
+    frame: Optional[Frame]  # None: the source gave nothing new; its status says why
     scores: Optional[np.ndarray]  # (classes,) smoothed, None before the first clip
     event: Optional[GestureEvent]
     latency_ms: Optional[float]  # of the inference this frame caused, None where it caused none
+    presence: Optional[float] = None  # of any gesture, 0 to 1
+    view: Optional[np.ndarray] = None  # what the model sees of the frame; good until the next step
 
 
 def recognise(
@@ -40,8 +43,12 @@ def recognise(
     clip = np.empty((1, *runner.spec.clip_shape), np.float32)  # filled anew for each inference
     due_s: Optional[float] = None
     for frame in source:
+        if frame is None:
+            yield Step(None, recogniser.scores, None, None, recogniser.presence)
+            continue
         started_s = time.perf_counter()
-        buffer.push(preprocess(frame.image), frame.timestamp_s)
+        view = preprocess(frame.image)
+        buffer.push(view, frame.timestamp_s)
         event, latency_ms = None, None
         if buffer.ready and (due_s is None or frame.timestamp_s >= due_s):
             # Counted from the last due time, so that frame times do not stretch the interval.
@@ -51,9 +58,15 @@ def recognise(
             latency_ms = (time.perf_counter() - started_s) * 1000.0
             if activation is not None:
                 event = GestureEvent(
-                    frame.timestamp_s, activation.label, activation.score, latency_ms
+                    time_s=frame.timestamp_s,
+                    label=activation.label,
+                    score=activation.score,
+                    latency_ms=latency_ms,
+                    kind=EARLY if activation.early else FULL,
+                    frame=frame.number,
+                    wall_time_s=time.time() if source.endless else None,
                 )
-        yield Step(frame, recogniser.scores, event, latency_ms)
+        yield Step(frame, recogniser.scores, event, latency_ms, recogniser.presence, view)
 
 
 class Summary:
@@ -69,6 +82,8 @@ class Summary:
 
     def add(self, step: Step) -> None:
         """Count one step."""
+        if step.frame is None:
+            return
         if self.frames == 0:
             self._first_s = step.frame.timestamp_s
         self.frames += 1

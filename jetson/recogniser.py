@@ -1,7 +1,6 @@
 """From scores to gesture events: smooth over time, name a gesture once, wait until it is over."""
 
-import json
-from typing import Any, Dict, NamedTuple, Optional, Sequence
+from typing import NamedTuple, Optional, Sequence
 
 import numpy as np
 
@@ -9,30 +8,12 @@ import numpy as np
 BACKGROUND_LABELS = ("no gesture", "doing other things")
 
 
-class GestureEvent(NamedTuple):
-    """One recognised gesture."""
-
-    time_s: float  # of the newest frame of the clip, on the source's clock
-    label: str
-    score: float  # smoothed, 0 to 1
-    latency_ms: float  # from having the frame to having the event
-
-    def to_json(self) -> str:
-        """Return one line of JSON without the line break."""
-        fields: Dict[str, Any] = {
-            "time_s": round(self.time_s, 3),
-            "label": self.label,
-            "score": round(self.score, 4),
-            "latency_ms": round(self.latency_ms, 2),
-        }
-        return json.dumps(fields)  # ASCII: it goes through any terminal and pipe
-
-
 class Activation(NamedTuple):
     """The moment a gesture is named."""
 
     label: str
     score: float
+    early: bool = False  # before the gesture was over
 
 
 class Recogniser:
@@ -71,6 +52,11 @@ class Recogniser:
         self._last_time_s = 0.0
         self._active: Optional[int] = None  # the class that activated and is not over yet
         self._activated_s = 0.0
+
+    @property
+    def presence(self) -> Optional[float]:
+        """Smoothed score of all gestures together, 0 to 1, None before the first clip."""
+        return None if self._scores is None else float(self._scores[self._is_gesture].sum())
 
     @property
     def scores(self) -> Optional[np.ndarray]:

@@ -72,7 +72,7 @@ def _from_video(
 ) -> None:
     """Cut clips one after the other, until there are enough or the video ends."""
     every_s = arguments.every or arguments.seconds
-    for take in cut_takes(source, Encoder(), arguments.seconds, every_s):
+    for take in cut_takes(source.pictures(), Encoder(), arguments.seconds, every_s):
         kept.append(_save(take, folders, arguments.label))
         _warn_of(take, arguments.seconds)
         if len(kept) == arguments.count:
@@ -108,7 +108,7 @@ class _Session:
     ) -> None:
         """Prepare to add to ``kept``, which holds what is kept whatever ends the session."""
         self._kept = kept
-        self._frames = iter(source)
+        self._frames = source.pictures()
         self._plan = plan
         self._folders = folders
         self._screen = screen

@@ -5,8 +5,8 @@ import pathlib
 from typing import List, NamedTuple, Optional, Sequence
 
 from clipedge.jetson.errors import ClipedgeError
+from clipedge.jetson.events import GestureEvent
 from clipedge.jetson.files import PathLike
-from clipedge.jetson.recogniser import GestureEvent
 
 # A clip must hold the gesture before it can be named, and the scores are smoothed.
 GRACE_S = 1.0

@@ -47,7 +47,8 @@ def test_events_are_json_lines_on_stdout_and_talk_is_on_stderr(model, video, cap
     assert status == 0
     events = [json.loads(line) for line in out.splitlines()]
     assert events
-    assert set(events[0]) == {"time_s", "label", "score", "latency_ms"}
+    fields = ["time_s", "wall_time_s", "label", "score", "kind", "frame", "latency_ms"]
+    assert list(events[0]) == fields
     assert events[0]["label"] in ("wave", "swipe")
     assert "frames" in err
 

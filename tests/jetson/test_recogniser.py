@@ -1,9 +1,7 @@
-import json
-
 import numpy as np
 import pytest
 
-from clipedge.jetson.recogniser import GestureEvent, Recogniser, softmax
+from clipedge.jetson.recogniser import Recogniser, softmax
 
 LABELS = ("Swiping Left", "Swiping Right", "No_gesture", "Doing other things")
 
@@ -74,17 +72,6 @@ def test_a_new_start_forgets_the_old_scores():
 def test_softmax_survives_large_logits():
     scores = softmax(np.array([1e4, 0.0, -1e4], np.float32))
     assert np.array_equal(scores, [1, 0, 0])
-
-
-def test_an_event_is_one_json_line_with_the_documented_fields():
-    line = GestureEvent(1.23456, "Swiping Left", 0.987654, 12.3456).to_json()
-    assert "\n" not in line
-    assert json.loads(line) == {
-        "time_s": 1.235,
-        "label": "Swiping Left",
-        "score": 0.9877,
-        "latency_ms": 12.35,
-    }
 
 
 @pytest.mark.parametrize("smoothing_s", [0.0, 0.3])

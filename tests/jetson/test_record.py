@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from clipedge.jetson import motion_jpeg, record
-from clipedge.jetson.camera import Frame, Source, VideoFile
+from clipedge.jetson.camera import Frame, Source
+from clipedge.jetson.camera.video import VideoFile
 from clipedge.jetson.errors import SourceError
 from clipedge.jetson.record_cli import main
 

@@ -5,7 +5,8 @@ import struct
 import numpy as np
 import pytest
 
-from clipedge.jetson.camera import Frame, VideoFile
+from clipedge.jetson.camera import Frame
+from clipedge.jetson.camera.video import VideoFile
 from clipedge.jetson.errors import ClipedgeError, SourceError
 from clipedge.jetson.motion_jpeg import write_avi
 from clipedge.jetson.take import Encoder, Take, cut_takes, decode

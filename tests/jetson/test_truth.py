@@ -1,7 +1,7 @@
 import pytest
 
 from clipedge.jetson.errors import ClipedgeError
-from clipedge.jetson.recogniser import GestureEvent
+from clipedge.jetson.events import GestureEvent
 from clipedge.jetson.truth import TrueGesture, load_truth, score_events
 
 TRUTH = [TrueGesture(1.0, 3.0, "Left"), TrueGesture(5.0, 7.0, "Right")]

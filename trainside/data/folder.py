@@ -10,7 +10,7 @@ import logging
 import os
 import pathlib
 
-from clipedge.jetson.camera import IMAGE_SUFFIXES
+from clipedge.jetson.camera.stills import IMAGE_SUFFIXES
 from clipedge.jetson.class_folders import VIDEO_SUFFIXES
 from clipedge.jetson.command_line import nearest
 from clipedge.jetson.errors import UsageError

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from clipedge.jetson.camera import FALLBACK_RATE_HZ, WHOLE_PART, list_pictures, read_picture
+from clipedge.jetson.camera.stills import list_pictures, read_picture
+from clipedge.jetson.camera.video import FALLBACK_RATE_HZ, WHOLE_PART
 from clipedge.jetson.closing import Closing
 from clipedge.jetson.errors import SourceError
 from clipedge.jetson.files import plain_path, readable_os_error

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from clipedge.jetson.camera import VideoFile
+from clipedge.jetson.camera.video import VideoFile
 from clipedge.jetson.clip_buffer import ClipBuffer
 from clipedge.jetson.errors import ClipedgeError, SourceError
 from clipedge.jetson.preprocess import Preprocessor

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from clipedge.jetson.camera import FrameFolder, VideoFile
+from clipedge.jetson.camera.stills import FrameFolder
+from clipedge.jetson.camera.video import VideoFile
 from clipedge.jetson.errors import SourceError, UsageError
 from clipedge.trainside.data.catalog import Recording
 from clipedge.trainside.data.footage import VideoFootage, with_footage
