@@ -37,7 +37,9 @@ def build_parser() -> CommandParser:
     parser.add_argument("--backend", default="auto", help="auto, onnxruntime, openvino or tensorrt")
     parser.add_argument("--threads", type=positive_int, metavar="N", help="CPU threads")
     parser.add_argument(
-        "--threshold", type=threshold, default=0.5, help="smoothed score that names a gesture"
+        "--threshold",
+        type=threshold,
+        help="score that names a gesture; else the model's",
     )
     parser.add_argument(
         "--rate",

@@ -16,6 +16,7 @@ from clipedge.jetson.events import GestureEvent
 from clipedge.jetson.files import make_folder, plain_path, readable_os_error, whole_file
 from clipedge.jetson.live import Step, Summary, recognise
 from clipedge.jetson.recogniser import Recogniser
+from clipedge.jetson.recogniser_settings import load_settings
 from clipedge.jetson.runners import open_runner
 from clipedge.jetson.spec import RANDOM_WEIGHTS
 from clipedge.jetson.truth import Score, TrueGesture, load_truth, score_events
@@ -43,7 +44,10 @@ def run(arguments: argparse.Namespace) -> int:
         unknown = sorted({one.label for one in truth or ()} - set(spec.labels))
         if unknown:
             log.warning("The model has no label '%s', which --truth names.", "', '".join(unknown))
-        recogniser = Recogniser(spec.labels, threshold=arguments.threshold)
+        settings = load_settings(arguments.model, spec.labels)
+        if arguments.threshold is not None:
+            settings = settings._replace(threshold=arguments.threshold)
+        recogniser = Recogniser(spec.labels, settings)
         summary = Summary()
         try:
             for step in recognise(source, runner, recogniser, 1.0 / arguments.rate):

@@ -4,8 +4,13 @@ from typing import NamedTuple, Optional, Sequence
 
 import numpy as np
 
-# Labels that are no gesture; Jester's two. Compared without case and underscores.
-BACKGROUND_LABELS = ("no gesture", "doing other things")
+from clipedge.jetson.recogniser_settings import (
+    BACKGROUND_LABELS,
+    RecogniserSettings,
+    plain_label,
+)
+
+__all__ = ["BACKGROUND_LABELS", "Activation", "Recogniser", "RecogniserSettings", "softmax"]
 
 
 class Activation(NamedTuple):
@@ -26,29 +31,23 @@ class Recogniser:
     """
 
     def __init__(
-        self,
-        labels: Sequence[str],
-        threshold: float = 0.5,
-        smoothing_s: float = 0.3,
-        rearm_s: float = 1.0,
-        background: Sequence[str] = BACKGROUND_LABELS,
+        self, labels: Sequence[str], settings: Optional[RecogniserSettings] = None
     ) -> None:
         """Prepare for a model's labels.
 
         Args:
             labels: class names in the order of the logits.
-            threshold: smoothed score that makes an activation, 0 to 1.
-            smoothing_s: time constant of the decay, seconds.
-            rearm_s: least time between two activations, seconds.
-            background: labels that are never named.
+            settings: the defaults where None.
+
+        Raises:
+            SpecError: the settings make no sense, or name a label that is not among ``labels``.
         """
+        self.settings = (settings or RecogniserSettings()).validate(labels)
         self._labels = list(labels)
-        self._threshold = threshold
-        self._smoothing_s = smoothing_s
-        self._rearm_s = rearm_s
-        quiet = {_plain(label) for label in background}
-        self._is_gesture = np.array([_plain(label) not in quiet for label in labels])
+        quiet = {plain_label(label) for label in self.settings.background}
+        self._is_gesture = np.array([plain_label(label) not in quiet for label in labels])
         self._scores: Optional[np.ndarray] = None
+        self._presence: Optional[float] = None
         self._last_time_s = 0.0
         self._active: Optional[int] = None  # the class that activated and is not over yet
         self._activated_s = 0.0
@@ -56,15 +55,28 @@ class Recogniser:
     @property
     def presence(self) -> Optional[float]:
         """Smoothed score of all gestures together, 0 to 1, None before the first clip."""
-        return None if self._scores is None else float(self._scores[self._is_gesture].sum())
+        return self._presence
 
     @property
     def scores(self) -> Optional[np.ndarray]:
         """(classes,) float32 smoothed scores, None before the first clip."""
         return self._scores
 
-    def update(self, logits: np.ndarray, time_s: float) -> Optional[Activation]:
-        """Take the logits (classes,) of the clip that ends at ``time_s``; name a gesture or not."""
+    def update(
+        self, logits: Optional[np.ndarray], time_s: float, presence: Optional[float] = None
+    ) -> Optional[Activation]:
+        """Take the scores of the clip that ends at ``time_s``; name a gesture or not.
+
+        Args:
+            logits: (classes,) float32; None where the classifier was not run, as the detector saw
+                nothing.
+            time_s: of the clip's newest frame, on a clock that runs forward.
+            presence: a detector's score that there is any gesture, 0 to 1; None without a detector:
+                then the classifier's background labels tell.
+        """
+        if logits is None:
+            self._presence = presence
+            return None
         scores = softmax(logits)
         if self._scores is None:
             # Nothing is known yet. A clip counts for the time since the clip before, so the first
@@ -72,26 +84,34 @@ class Recogniser:
             self._scores = np.full(len(scores), 1.0 / len(scores), np.float32)
             self._last_time_s = time_s
         elapsed_s = max(time_s - self._last_time_s, 0.0)
-        keep = np.exp(-elapsed_s / self._smoothing_s) if self._smoothing_s > 0 else 0.0
+        smoothing_s = self.settings.smoothing_s
+        keep = np.exp(-elapsed_s / smoothing_s) if smoothing_s > 0 else 0.0
         self._scores = (keep * self._scores + (1.0 - keep) * scores).astype(np.float32)
+        self._presence = float(self._scores[self._is_gesture].sum())
         self._last_time_s = time_s
         return self._activate(time_s)
 
+    def finish(self) -> Optional[Activation]:
+        """Name the gesture that is under way, as the source has ended; None where none is."""
+        return None
+
     def reset(self) -> None:
-        """Forget everything, for a source that starts again."""
+        """Forget everything, for a source that starts again or has a gap."""
         self._scores = None
+        self._presence = None
         self._active = None
 
     def _activate(self, time_s: float) -> Optional[Activation]:
         assert self._scores is not None
+        threshold = self.settings.threshold
         if self._active is not None:
-            over = self._scores[self._active] < self._threshold / 2
-            if not over or time_s - self._activated_s < self._rearm_s:
+            over = self._scores[self._active] < threshold / 2
+            if not over or time_s - self._activated_s < self.settings.rearm_s:
                 return None
             self._active = None
         best = int(np.where(self._is_gesture, self._scores, -1.0).argmax())
         score = float(self._scores[best])
-        if not self._is_gesture[best] or score < self._threshold:
+        if not self._is_gesture[best] or score < threshold:
             return None
         self._active, self._activated_s = best, time_s
         return Activation(self._labels[best], score)
@@ -102,7 +122,3 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     powers = np.exp(logits - logits.max())
     scores: np.ndarray = (powers / powers.sum()).astype(np.float32)
     return scores
-
-
-def _plain(label: str) -> str:
-    return label.replace("_", " ").strip().lower()

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from clipedge.jetson.recogniser import Recogniser, softmax
+from clipedge.jetson.recogniser import Recogniser, RecogniserSettings, softmax
 
 LABELS = ("Swiping Left", "Swiping Right", "No_gesture", "Doing other things")
 
@@ -50,8 +50,8 @@ def test_the_very_first_clip_names_nothing():
 
 def test_a_higher_threshold_names_later_or_never():
     script = [("No_gesture", 1), ("Swiping Left", 0.4), ("No_gesture", 1)]
-    assert play(Recogniser(LABELS, threshold=0.5), script)
-    assert not play(Recogniser(LABELS, threshold=0.95), script)
+    assert play(Recogniser(LABELS, RecogniserSettings(threshold=0.5)), script)
+    assert not play(Recogniser(LABELS, RecogniserSettings(threshold=0.95)), script)
 
 
 def test_the_moment_does_not_depend_on_how_often_clips_are_scored():
@@ -76,6 +76,6 @@ def test_softmax_survives_large_logits():
 
 @pytest.mark.parametrize("smoothing_s", [0.0, 0.3])
 def test_scores_stay_a_distribution(smoothing_s):
-    recogniser = Recogniser(LABELS, smoothing_s=smoothing_s)
+    recogniser = Recogniser(LABELS, RecogniserSettings(smoothing_s=smoothing_s))
     play(recogniser, [("Swiping Left", 0.5), ("No_gesture", 0.3)])
     assert recogniser.scores.sum() == pytest.approx(1.0, abs=1e-5)
