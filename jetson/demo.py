@@ -6,15 +6,16 @@ import logging
 import os
 import pathlib
 import sys
-from typing import IO, Any, Iterator, List, Optional, Tuple
+from typing import IO, Iterator, List, Optional, Sequence
 
-from clipedge.jetson.annotate import Annotator
-from clipedge.jetson.camera import open_source, quiet_cv2
-from clipedge.jetson.command_line import DONE, format_table
-from clipedge.jetson.errors import ClipedgeError, SourceError, UsageError
+from clipedge.jetson.camera import Source, open_source
+from clipedge.jetson.command_line import DONE, FAILED, format_table
+from clipedge.jetson.errors import SourceError, UsageError
 from clipedge.jetson.events import GestureEvent
-from clipedge.jetson.files import make_folder, plain_path, readable_os_error, whole_file
-from clipedge.jetson.live import Step, Summary, recognise
+from clipedge.jetson.files import make_folder, plain_path, readable_os_error
+from clipedge.jetson.live import Summary, recognise
+from clipedge.jetson.outputs import Output, Outputs
+from clipedge.jetson.outputs.recorder import Recorder
 from clipedge.jetson.recogniser import Recogniser
 from clipedge.jetson.recogniser_settings import load_settings
 from clipedge.jetson.runners import open_runner
@@ -22,8 +23,6 @@ from clipedge.jetson.spec import RANDOM_WEIGHTS
 from clipedge.jetson.truth import Score, TrueGesture, load_truth, score_events
 
 log = logging.getLogger(__name__)
-
-RECORDING_RATE_HZ = 24.0  # whatever the source's: frames are repeated or left out
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -40,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
         rate_hz = arguments.frame_rate or spec.frame_rate_hz
         source = stack.enter_context(open_source(arguments.source, rate_hz))
         events_out = stack.enter_context(_events_file(arguments.events))
-        recorder = stack.enter_context(_recorder(arguments.record, spec.labels))
+        outputs = stack.enter_context(Outputs(list(_outputs(arguments, spec.labels, source))))
         unknown = sorted({one.label for one in truth or ()} - set(spec.labels))
         if unknown:
             log.warning("The model has no label '%s', which --truth names.", "', '".join(unknown))
@@ -54,8 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
                 summary.add(step)
                 if step.event is not None:
                     _report(step.event, events_out, arguments.events)
-                if recorder is not None:
-                    recorder.add(step)
+                outputs.add(step)
         except (KeyboardInterrupt, SourceError) as end:
             # Of a camera, Ctrl-C or a pulled cable is the end: what was recorded is kept.
             if not source.endless or not summary.frames:
@@ -68,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
                 spec.span_s,
             )
     _conclude(summary, truth, sys.stderr if arguments.events is None else sys.stdout)
-    return DONE
+    return FAILED if outputs.failed else DONE
 
 
 def _check_outputs(arguments: argparse.Namespace) -> None:
@@ -82,6 +80,13 @@ def _check_outputs(arguments: argparse.Namespace) -> None:
         for other in inputs:
             if name and other and os.path.realpath(name) == os.path.realpath(other):
                 raise UsageError(f"{flag} {name} would overwrite an input; choose another name.")
+
+
+def _outputs(
+    arguments: argparse.Namespace, labels: Sequence[str], source: Source
+) -> Iterator[Output]:
+    if arguments.record is not None:
+        yield Recorder(arguments.record, labels, lambda: source.status)
 
 
 def _report(event: GestureEvent, events_out: IO[str], path: Optional[str]) -> None:
@@ -134,74 +139,3 @@ def _events_file(path: Optional[str]) -> Iterator[IO[str]]:
         raise readable_os_error(error, path) from None
     with file:
         yield file
-
-
-class _Recorder:
-    """Writes annotated frames at the source's pace."""
-
-    def __init__(self, path: pathlib.Path, name: str, labels: Any) -> None:
-        self._cv2 = quiet_cv2()
-        self._path = path  # of the temporary file
-        self._name = name  # that the user gave
-        self._size: Tuple[int, int] = (0, 0)
-        self._annotator = Annotator(labels)
-        self._writer: Any = None
-        self._first_s = 0.0
-        self._written = 0
-
-    def add(self, step: Step) -> None:
-        """Write the frame as often as its time asks for at a constant rate."""
-        if step.frame is None:
-            return
-        picture = self._cv2.cvtColor(self._annotator.draw(step), self._cv2.COLOR_RGB2BGR)
-        if self._writer is None:
-            self._first_s = step.frame.timestamp_s
-            self._size = (picture.shape[1], picture.shape[0])
-            self._writer = self._open()
-        if (picture.shape[1], picture.shape[0]) != self._size:  # a folder of mixed pictures
-            picture = self._cv2.resize(picture, self._size)
-        wanted = round((step.frame.timestamp_s - self._first_s) * RECORDING_RATE_HZ) + 1
-        while self._written < wanted:
-            self._writer.write(picture)
-            self._written += 1
-
-    def _open(self) -> Any:
-        codec = self._cv2.VideoWriter_fourcc(*"mp4v")
-        writer = self._cv2.VideoWriter(str(self._path), codec, RECORDING_RATE_HZ, self._size)
-        if not writer.isOpened():
-            raise ClipedgeError(
-                "{}: OpenCV cannot write an mp4 file of {} x {} pixels.".format(
-                    self._name, *self._size
-                )
-            )
-        return writer
-
-    def close(self) -> None:
-        """Finish the file."""
-        if self._writer is not None:
-            self._writer.release()
-
-    def check(self) -> None:
-        """Raise ClipedgeError unless every frame is in the file; the writer never tells."""
-        capture = self._cv2.VideoCapture(str(self._path))
-        held = int(capture.get(self._cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 0
-        capture.release()
-        if held < self._written:
-            raise ClipedgeError(
-                f"{self._name}: the recording could not be written whole "
-                f"({held} of {self._written} frames). Is the disk full?"
-            )
-
-
-@contextlib.contextmanager
-def _recorder(path: Optional[str], labels: Any) -> Iterator[Optional[_Recorder]]:
-    if path is None:
-        yield None
-        return
-    with whole_file(path) as temporary:
-        recorder = _Recorder(temporary, path, labels)
-        try:
-            yield recorder
-        finally:
-            recorder.close()
-        recorder.check()
