@@ -27,7 +27,7 @@ class ClipBuffer:
 
     def __init__(self, spec: ClipSpec) -> None:
         self._spec = spec
-        self._frames: List[np.ndarray] = []  # each (3, H, W) float32
+        self._frames: List[np.ndarray] = []  # each (3, H, W) uint8
         self._times_s: List[float] = []
         # Half a spacing more than the clip, so that its first frame is the nearest, not the oldest.
         self._keep_s = spec.span_s + spec.spacing_s / 2
@@ -36,27 +36,31 @@ class ClipBuffer:
         self._least_gap_s = spec.spacing_s / 10
         self._longest_gap_s = LONGEST_GAP_SPACINGS * spec.spacing_s
 
-    def push(self, frame: np.ndarray, timestamp_s: float) -> None:
+    def push(self, frame: np.ndarray, timestamp_s: float) -> bool:
         """Add one preprocessed frame.
 
         Args:
-            frame: (3, H, W) float32, RGB, 0-255; kept, not copied.
+            frame: (3, H, W) uint8, RGB; copied.
             timestamp_s: when it was taken, seconds, on any clock that runs forward.
+
+        Returns:
+            True where it came after a gap, so that the clip starts anew with it.
 
         Raises:
             ClipError: the shape or dtype is not the spec's, or time ran backwards.
         """
         expected = (3, self._spec.size, self._spec.size)
-        if frame.shape != expected or frame.dtype != np.float32:
+        if frame.shape != expected or frame.dtype != np.uint8:
             raise ClipError(
-                f"A frame must be {expected} float32, RGB, 0-255; got {frame.shape} {frame.dtype}."
+                f"A frame must be {expected} uint8, RGB; got {frame.shape} {frame.dtype}."
             )
         if self._times_s and timestamp_s <= self._times_s[-1]:
             raise ClipError(
                 f"Time ran backwards: a frame of {timestamp_s:.4f} s after one of "
                 f"{self._times_s[-1]:.4f} s. Clear the buffer when the source starts again."
             )
-        if self._times_s and timestamp_s - self._times_s[-1] > self._longest_gap_s:
+        anew = bool(self._times_s) and timestamp_s - self._times_s[-1] > self._longest_gap_s
+        if anew:
             # What lies before the gap is another scene: a clip across it would be half frozen.
             log.warning(
                 "No frame for %.1f s; the clip starts anew.", timestamp_s - self._times_s[-1]
@@ -66,10 +70,16 @@ class ClipBuffer:
             self._times_s.pop()  # the newest frame is always kept: it is the clip's last
             self._frames.pop()
         self._times_s.append(timestamp_s)
-        self._frames.append(frame)
+        self._frames.append(frame.copy())
         stale = bisect.bisect_left(self._times_s, timestamp_s - self._keep_s)
         # Keep the last stale frame: it may be the nearest one when frames are sparse.
         del self._times_s[: max(stale - 1, 0)], self._frames[: max(stale - 1, 0)]
+        return anew
+
+    @property
+    def complaint(self) -> Optional[str]:
+        """What is wrong with the times of the frames, for a person; None where nothing is."""
+        return None
 
     @property
     def ready(self) -> bool:

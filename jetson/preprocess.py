@@ -1,6 +1,6 @@
 """From a camera's or video's frame to a model's: the one function that training and board share."""
 
-from typing import Tuple
+from typing import Optional, Tuple
 
 import numpy as np
 
@@ -22,14 +22,16 @@ class Preprocessor:
     def __init__(self, spec: ClipSpec) -> None:
         self._size = spec.size
 
-    def __call__(self, image: np.ndarray) -> np.ndarray:
+    def __call__(self, image: np.ndarray, out: Optional[np.ndarray] = None) -> np.ndarray:
         """Return the model's view of a frame.
 
         Args:
             image: (H, W, 3) uint8, RGB, of any size.
 
+            out: (3, size, size) uint8 to write into; a new array where None.
+
         Returns:
-            (3, size, size) float32, RGB, 0-255.
+            (3, size, size) uint8, RGB. A picture of size x size is its own view.
 
         Raises:
             ClipError: the image has another shape or dtype.
@@ -47,7 +49,9 @@ class Preprocessor:
             image = cv2.resize(image, (width, height), interpolation=method)
         top, left = round((height - size) / 2), round((width - size) / 2)
         square = image[top : top + size, left : left + size]
-        return np.ascontiguousarray(square.transpose(2, 0, 1), dtype=np.float32)
+        view = np.empty((3, size, size), np.uint8) if out is None else out
+        np.copyto(view, square.transpose(2, 0, 1))
+        return view
 
 
 def _scaled(height: int, width: int, size: int) -> Tuple[int, int]:

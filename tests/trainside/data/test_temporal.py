@@ -13,7 +13,7 @@ RATES_HZ = [6.0, 10.0, 12.0, 15.0, 20.0, 24.0, 25.0, 30000 / 1001, 30.0, 60.0, 2
 
 def buffered(times_s, spec):
     """For each frame the numbers of the frames in the board's clip that ends with it."""
-    buffer, blank = ClipBuffer(spec), np.zeros((3, spec.size, spec.size), np.float32)
+    buffer, blank = ClipBuffer(spec), np.zeros((3, spec.size, spec.size), np.uint8)
     clips = {}
     for number, time_s in enumerate(times_s.tolist()):
         buffer.push(blank, time_s)
