@@ -25,6 +25,7 @@ class RunFacts(NamedTuple):
     backend: str  # openvino, fp32
     source: str
     labels: Tuple[str, ...]
+    span_s: Optional[float] = None  # of one clip: nothing is scored before
 
 
 class Moment(NamedTuple):
@@ -42,6 +43,7 @@ class Snapshot(NamedTuple):
     top: List[Tuple[str, float]]  # best first; empty before the first clip
     timeline: List[Moment]  # the last TIMELINE_S, oldest first
     events: List[Tuple[float, GestureEvent]]  # with the monotonic time they came, newest last
+    event_count: int  # of the run; events holds the last of them
     frame_rate_hz: float
     inference_rate_hz: float
     latency_ms: Optional[float]  # median over RATE_OVER_S
@@ -65,6 +67,7 @@ class Scoreboard:
         self._scores: Optional[np.ndarray] = None
         self._timeline: Deque[Moment] = collections.deque()
         self._events: Deque[Tuple[float, GestureEvent]] = collections.deque(maxlen=KEPT_EVENTS)
+        self._event_count = 0
         self._frames_s: Deque[float] = collections.deque()
         self._inferences: Deque[Tuple[float, float]] = collections.deque()  # (when, latency)
 
@@ -83,6 +86,7 @@ class Scoreboard:
                 )
             if step.event is not None:
                 self._events.append((now_s, step.event))
+                self._event_count += 1
             self._forget(now_s)
 
     def snapshot(self) -> Snapshot:
@@ -96,6 +100,7 @@ class Scoreboard:
                 top=[] if scores is None else self._best(scores),
                 timeline=list(self._timeline),
                 events=list(self._events),
+                event_count=self._event_count,
                 frame_rate_hz=len(self._frames_s) / RATE_OVER_S,
                 inference_rate_hz=len(self._inferences) / RATE_OVER_S,
                 latency_ms=float(np.median(latencies_ms)) if latencies_ms else None,
