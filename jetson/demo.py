@@ -13,7 +13,8 @@ from clipedge.jetson.command_line import DONE, FAILED, format_table
 from clipedge.jetson.errors import SourceError, UsageError
 from clipedge.jetson.events import GestureEvent
 from clipedge.jetson.files import make_folder, plain_path, readable_os_error
-from clipedge.jetson.live import Summary, recognise
+from clipedge.jetson.live import recognise
+from clipedge.jetson.summary import Summary
 from clipedge.jetson.outputs import Output, Outputs
 from clipedge.jetson.outputs.recorder import Recorder
 from clipedge.jetson.recogniser import Recogniser
@@ -47,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.threshold is not None:
             settings = settings._replace(threshold=arguments.threshold)
         recogniser = Recogniser(spec.labels, settings)
-        summary = Summary()
+        summary = Summary(keep_events=True)
         try:
             for step in recognise(source, runner, recogniser, 1.0 / arguments.rate):
                 summary.add(step)
@@ -59,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
             if not source.endless or not summary.frames:
                 raise
             log.info("%s", end if isinstance(end, SourceError) else "stopped")
-        if not summary.latencies_ms:
+        if not summary.clips:
             log.warning(
                 "%s is shorter than the %.1f s of one clip: nothing was scored.",
                 arguments.source,

@@ -1,7 +1,7 @@
 """The live path: source -> preprocessing -> clip buffer -> runner -> recogniser -> events."""
 
 import time
-from typing import Iterator, List, NamedTuple, Optional
+from typing import Iterator, NamedTuple, Optional
 
 import numpy as np
 
@@ -91,43 +91,6 @@ def recognise(
             view.transpose(1, 2, 0),
             buffer.complaint,
         )
-
-
-class Summary:
-    """Counts what a run did; asked for a few lines at its end."""
-
-    def __init__(self) -> None:
-        self.events: List[GestureEvent] = []
-        self.latencies_ms: List[float] = []
-        self.frames = 0
-        self._first_s = 0.0
-        self._last_s = 0.0
-        self._started_s = time.perf_counter()
-
-    def add(self, step: Step) -> None:
-        """Count one step."""
-        if step.frame is None:
-            return
-        if self.frames == 0:
-            self._first_s = step.frame.timestamp_s
-        self.frames += 1
-        self._last_s = step.frame.timestamp_s
-        if step.latency_ms is not None:
-            self.latencies_ms.append(step.latency_ms)
-        if step.event is not None:
-            self.events.append(step.event)
-
-    def __str__(self) -> str:
-        length_s = self._last_s - self._first_s
-        took_s = time.perf_counter() - self._started_s
-        text = (
-            f"{len(self.events)} gestures in {length_s:.1f} s of video "
-            f"({self.frames} frames, {len(self.latencies_ms)} clips scored) in {took_s:.1f} s"
-        )
-        if self.latencies_ms:
-            median, p95 = np.percentile(self.latencies_ms, [50, 95])
-            text += f"; latency median {median:.1f} ms, p95 {p95:.1f} ms"
-        return text
 
 
 def _next_due_s(due_s: Optional[float], now_s: float, interval_s: float) -> float:

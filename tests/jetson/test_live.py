@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from clipedge.jetson.camera import Frame, Source
-from clipedge.jetson.live import Summary, recognise
+from clipedge.jetson.live import recognise
+from clipedge.jetson.summary import Summary
 from clipedge.jetson.recogniser import Recogniser
 from clipedge.jetson.runners.base import Runner
 from clipedge.jetson.spec import ClipSpec
