@@ -54,15 +54,22 @@ class Snapshot(NamedTuple):
 class Scoreboard:
     """Gathers steps in the recogniser's thread; any thread may ask for a snapshot."""
 
-    def __init__(self, labels: Sequence[str], status: Callable[[], SourceStatus]) -> None:
+    def __init__(
+        self,
+        labels: Sequence[str],
+        status: Callable[[], SourceStatus],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Begin an empty board.
 
         Args:
             labels: of the scores.
             status: asks the source how it is.
+            clock: of what ``at_s`` counts; a recording of a file takes the time in the file.
         """
         self._labels = list(labels)
         self._status = status
+        self._clock = clock
         self._lock = threading.Lock()
         self._scores: Optional[np.ndarray] = None
         self._timeline: Deque[Moment] = collections.deque()
@@ -73,7 +80,7 @@ class Scoreboard:
 
     def add(self, step: Step) -> None:
         """Take one step."""
-        now_s = time.monotonic()
+        now_s = self._clock()
         with self._lock:
             if step.frame is not None:
                 self._frames_s.append(now_s)
@@ -91,7 +98,7 @@ class Scoreboard:
 
     def snapshot(self) -> Snapshot:
         """Return the run as it is now."""
-        now_s = time.monotonic()
+        now_s = self._clock()
         with self._lock:
             self._forget(now_s)
             scores = self._scores
