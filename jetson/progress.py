@@ -37,10 +37,15 @@ class ProgressLine:
     def show(self, text: str) -> None:
         """Draw a text instead of a bar, where nobody knows how much there is to do."""
         if self._live:
-            self._stream.write(f"\r\x1b[K{self._title}: {text}")
+            lead = f"{self._title}: " if self._title else ""
+            self._stream.write(f"\r\x1b[K{lead}{text}")
             self._stream.flush()
 
-    def __exit__(self, *_: object) -> None:
+    def clear(self) -> None:
+        """Leave an empty line, for something else to be written."""
         if self._live:
             self._stream.write("\r\x1b[K")
             self._stream.flush()
+
+    def __exit__(self, *_: object) -> None:
+        self.clear()

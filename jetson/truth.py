@@ -4,6 +4,7 @@ import json
 import pathlib
 from typing import List, NamedTuple, Optional, Sequence
 
+from clipedge.jetson.command_line import format_table
 from clipedge.jetson.errors import ClipedgeError
 from clipedge.jetson.events import GestureEvent
 from clipedge.jetson.files import PathLike
@@ -85,3 +86,23 @@ def score_events(truth: Sequence[TrueGesture], events: Sequence[GestureEvent]) -
             left.remove(event)
         matches.append(Match(gesture, event))
     return Score(matches, left)
+
+
+def truth_table(score: Score) -> str:
+    """Return all true gestures and surplus events in a table, with the counts below."""
+    rows = [
+        [
+            match.truth.label,
+            f"{match.truth.start_s:.1f}-{match.truth.end_s:.1f}",
+            match.event.label if match.event else "-",
+            f"{match.event.time_s:.1f}" if match.event else "-",
+            "yes" if match.right else "NO",
+        ]
+        for match in score.matches
+    ]
+    rows += [["-", "-", event.label, f"{event.time_s:.1f}", "extra"] for event in score.extra]
+    table = format_table(["true gesture", "from-to s", "recognised", "at s", "right"], rows)
+    return (
+        f"{table}\n{score.right} of {len(score.matches)} gestures recognised, "
+        f"{len(score.extra)} events that belong to none"
+    )

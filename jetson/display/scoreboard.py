@@ -10,6 +10,7 @@ import numpy as np
 from clipedge.jetson.camera.source import SourceStatus
 from clipedge.jetson.events import GestureEvent
 from clipedge.jetson.live import Step
+from clipedge.jetson.outputs.output import Output
 
 TOP = 5  # scores shown
 TIMELINE_S = 10.0
@@ -51,8 +52,10 @@ class Snapshot(NamedTuple):
     at_s: float  # when this was made, monotonic
 
 
-class Scoreboard:
+class Scoreboard(Output):
     """Gathers steps in the recogniser's thread; any thread may ask for a snapshot."""
+
+    name = "the scoreboard"
 
     def __init__(
         self,
@@ -86,7 +89,7 @@ class Scoreboard:
                 self._frames_s.append(now_s)
             if step.latency_ms is not None and step.scores is not None:
                 self._inferences.append((now_s, step.latency_ms))
-                self._scores = step.scores
+                self._scores = step.scores.copy()  # the next step overwrites them
                 best = int(step.scores.argmax())
                 self._timeline.append(
                     Moment(now_s, self._labels[best], float(step.scores[best]), step.presence)

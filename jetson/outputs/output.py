@@ -41,10 +41,14 @@ class Output(Closing, abc.ABC):
 class Outputs(Closing):
     """Several outputs as one. One that fails is closed with its message; the others go on."""
 
-    def __init__(self, outputs: Sequence[Output]) -> None:
+    def __init__(self, outputs: Sequence[Output] = ()) -> None:
         """Take over the outputs; the first gets each step first."""
         self._going: List[Output] = list(outputs)
         self.failed = False  # any of them, so far
+
+    def include(self, output: Output, first: bool = False) -> None:
+        """Take over one more, behind the others or before them."""
+        self._going.insert(0 if first else len(self._going), output)
 
     @property
     def stop_requested(self) -> bool:
