@@ -11,6 +11,7 @@ from clipedge.jetson.command_line import (
     run_command,
     threshold,
 )
+from clipedge.jetson.source_options import add_source_arguments
 
 
 def build_parser() -> CommandParser:
@@ -21,11 +22,6 @@ def build_parser() -> CommandParser:
     )
     parser.add_argument(
         "--model", required=True, metavar="FILE", help="ONNX file or engine of export-engine"
-    )
-    parser.add_argument(
-        "--source",
-        required=True,
-        help="video file, folder of frames, or camera number such as 0",
     )
     parser.add_argument(
         "--events", metavar="FILE", help="write the JSON lines here instead of to stdout"
@@ -48,12 +44,7 @@ def build_parser() -> CommandParser:
         default=12.0,
         help="clips scored a second at most",
     )
-    parser.add_argument(
-        "--frame-rate",
-        type=positive_float,
-        metavar="HZ",
-        help="of a folder of frames (if not given: the rate the model was trained at)",
-    )
+    add_source_arguments(parser, required=True, folder_rate="the rate the model was trained at")
     return parser
 
 

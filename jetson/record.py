@@ -21,6 +21,7 @@ from clipedge.jetson.record_screen import (
     open_terminal,
     open_window,
 )
+from clipedge.jetson.source_options import DEFAULT_RATE_HZ, source_options
 from clipedge.jetson.take import TOLERANCE_S, Encoder, Take, cut_takes
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     folders.check_label(arguments.label)
     kept: List[pathlib.Path] = []
     try:
-        with open_source(arguments.source, arguments.frame_rate) as source:
+        with open_source(arguments.source, source_options(arguments, DEFAULT_RATE_HZ)) as source:
             if source.endless:
                 _from_camera(source, arguments, folders, kept)
             else:

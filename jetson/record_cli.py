@@ -11,6 +11,7 @@ from clipedge.jetson.command_line import (
     positive_int,
     run_command,
 )
+from clipedge.jetson.source_options import DEFAULT_RATE_HZ, add_source_arguments
 
 LONGEST_S = 60.0
 
@@ -25,7 +26,6 @@ def build_parser() -> CommandParser:
     )
     add = parser.add_argument
     add("--label", metavar="NAME", help="the class, such as 'Swipe left'")
-    add("--source", help="camera number such as 0, video file, or folder of frames")
     add("--output", required=True, metavar="DIR", help="folder of classes; clips are added to it")
     add("--count", type=positive_int, default=20, metavar="N", help="clips to record")
     add(
@@ -55,14 +55,8 @@ def build_parser() -> CommandParser:
         metavar="S",
         help="of a video: from the start of a clip to the next (if not given: --seconds)",
     )
-    add(
-        "--frame-rate",
-        type=positive_float,
-        metavar="HZ",
-        default=12.0,
-        help="of a folder of frames",
-    )
     add("--list", action="store_true", help="show the classes in DIR and what to do next")
+    add_source_arguments(parser, required=False, folder_rate=f"{DEFAULT_RATE_HZ:g}")
     return parser
 
 

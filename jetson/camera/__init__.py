@@ -3,5 +3,6 @@
 from clipedge.jetson.camera.opencv import quiet_cv2
 from clipedge.jetson.camera.opening import open_source
 from clipedge.jetson.camera.source import Frame, Source, SourceStatus
+from clipedge.jetson.source_options import SourceOptions
 
-__all__ = ["Frame", "Source", "SourceStatus", "open_source", "quiet_cv2"]
+__all__ = ["Frame", "Source", "SourceOptions", "SourceStatus", "open_source", "quiet_cv2"]

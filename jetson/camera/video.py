@@ -1,71 +1,107 @@
-"""Frames that OpenCV reads from a video file or a camera."""
+"""Frames of a video file."""
 
 import logging
 import pathlib
-import time
-from typing import Any, Iterator, Optional
+from typing import Iterator, Optional
 
 import numpy as np
 
-from clipedge.jetson.camera.opencv import quiet_cv2
-from clipedge.jetson.camera.source import Frame, Source
+from clipedge.jetson.camera.opencv import OpenCvReader, quiet_cv2
+from clipedge.jetson.camera.source import Frame, Source, SourceStatus
 from clipedge.jetson.errors import SourceError
 
 log = logging.getLogger(__name__)
 
 FALLBACK_RATE_HZ = 25.0  # of a video whose file does not say
+MOST_UNDECODABLE = 1000  # frames one after the other; then it is the end
 WHOLE_PART = 0.9  # of its duration: a video that ends before is called damaged
 
 
-class _Capture(Source):
-    """What video files and cameras share: OpenCV's VideoCapture."""
+class VideoFile(Source):
+    """A video file; frames carry the file's own time stamps, so variable rates are right too.
 
-    def __init__(self, name: str, target: Any) -> None:
-        self.name = name
+    Frames that cannot be decoded are skipped; how many is said at the end.
+    """
+
+    def __init__(self, path: pathlib.Path, tell: bool = True) -> None:
+        """Open a file.
+
+        Args:
+            path: of the file.
+            tell: say at its end what is damaged; once is enough where it is played again.
+
+        Raises:
+            SourceError: OpenCV cannot decode it.
+        """
+        self.name = str(path)
+        self._tell = tell
         self._cv2 = quiet_cv2()
-        self._capture = self._cv2.VideoCapture(target)
-
-    def _read(self) -> Optional[np.ndarray]:
-        """Return the next picture (H, W, 3) uint8, RGB, or None at the end."""
-        grabbed, picture = self._capture.read()
-        if not grabbed or picture is None:
-            return None
-        rgb: np.ndarray = self._cv2.cvtColor(picture, self._cv2.COLOR_BGR2RGB)
-        return rgb
-
-    def close(self) -> None:
-        self._capture.release()
-
-
-class VideoFile(_Capture):
-    """A video file; frames carry the file's own time stamps, so variable rates are right too."""
-
-    def __init__(self, path: pathlib.Path) -> None:
-        super().__init__(str(path), str(path))
+        self._capture = self._cv2.VideoCapture(str(path))
         if not self._capture.isOpened():
             self.close()
             raise SourceError(
                 f"{path}: not a video that OpenCV can decode. Is the file whole? "
                 f"Try to convert it: ffmpeg -i {path.name} converted.mp4"
             )
+        self._reader = OpenCvReader(self._cv2, self._capture)
         rate_hz = float(self._capture.get(self._cv2.CAP_PROP_FPS))
         self._rate_hz = rate_hz if 0 < rate_hz < 1000 else FALLBACK_RATE_HZ
+        # Of a variable rate OpenCV makes the count up, from the duration: only that is known.
+        self._count = float(self._capture.get(self._cv2.CAP_PROP_FRAME_COUNT))
+        self._frames = self._undecodable = 0
 
     def __iter__(self) -> Iterator[Frame]:
-        # Of a variable rate OpenCV makes the count up, from the duration: only that is known.
-        duration_s = self._capture.get(self._cv2.CAP_PROP_FRAME_COUNT) / self._rate_hz
         index, last_s = 0, -1.0
         while True:
-            image = self._read()
+            image = self._next_image(last_s)
             if image is None:
                 break
             stamp_s = float(self._capture.get(self._cv2.CAP_PROP_POS_MSEC)) / 1000.0
             if stamp_s <= last_s:  # some containers carry no time stamps
                 stamp_s = last_s + 1.0 / self._rate_hz if index else 0.0
+            self._frames = index + 1
             yield Frame(image, stamp_s, index)
             index, last_s = index + 1, stamp_s
         if index == 0:
             raise SourceError(f"{self.name}: no frame of this video can be decoded.")
+        if self._tell:
+            self._tell_damage(last_s)
+
+    @property
+    def status(self) -> SourceStatus:
+        """How it is now."""
+        return SourceStatus(frames=self._frames)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._capture.release()
+
+    def _next_image(self, last_s: float) -> Optional[np.ndarray]:
+        """Return the next picture that can be decoded, or None at the end.
+
+        OpenCV says that none is left where one cannot be decoded too; so before the file's
+        duration is over it is asked again, as often as pictures are missing.
+        """
+        missing = self._count - (last_s * self._rate_hz + 1.0)
+        failed = 0
+        while True:
+            grabbed = self._reader.grab()
+            image = self._reader.retrieve() if grabbed else None
+            if image is not None:
+                self._undecodable += failed
+                return image
+            failed += 1
+            if failed > min(missing, MOST_UNDECODABLE):
+                return None
+
+    def _tell_damage(self, last_s: float) -> None:
+        duration_s = self._count / self._rate_hz
+        if self._undecodable:
+            log.warning(
+                "%s: %d frames could not be decoded and were left out; the file is damaged.",
+                self.name,
+                self._undecodable,
+            )
         if last_s + 1.0 / self._rate_hz < WHOLE_PART * duration_s:
             log.warning(
                 "%s: only %.1f of %.1f s could be decoded; the file is damaged.",
@@ -73,30 +109,3 @@ class VideoFile(_Capture):
                 last_s,
                 duration_s,
             )
-
-
-class Camera(_Capture):
-    """A USB camera by number or device path; frames are stamped as they arrive."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(f"camera {number}", number)
-        if not self._capture.isOpened():
-            self.close()
-            raise SourceError(
-                f"Camera {number} does not open. Is it plugged in, and no other program using it? "
-                "Cameras show as /dev/video0, /dev/video1 ..."
-            )
-
-    @property
-    def endless(self) -> bool:
-        """It is."""
-        return True
-
-    def __iter__(self) -> Iterator[Frame]:
-        index = 0
-        while True:
-            image = self._read()
-            if image is None:
-                raise SourceError(f"{self.name} gives no more frames. Was it unplugged?")
-            yield Frame(image, time.monotonic(), index)
-            index += 1

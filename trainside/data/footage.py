@@ -5,6 +5,7 @@ here they are reached in any place without decoding what lies far before.
 """
 
 import abc
+import contextlib
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
@@ -244,14 +245,15 @@ class VideoFootage(Footage):
         raise SourceError(f"{self._path}: a frame of this video cannot be decoded a second time.")
 
     def _decode_all(self) -> Iterator[Any]:
-        """Decode from the start to the end or to where the file is damaged, as the board does."""
+        """Decode from the start to the end; what cannot be decoded is left out, as on the board."""
         from av.error import FFmpegError
 
         self._container.close()
         self._container, self._stream = _open_container(self._path)
         try:
             for packet in self._container.demux(self._stream):
-                yield from packet.decode()
+                with contextlib.suppress(FFmpegError):
+                    yield from packet.decode()
         except FFmpegError:
             return
 

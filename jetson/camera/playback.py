@@ -1,0 +1,112 @@
+"""Files played as a camera would give them: at their own pace, or again and again."""
+
+import time
+from typing import Callable, Iterator, Optional
+
+from clipedge.jetson.camera.source import ENDED, TICK_S, Frame, Source, SourceStatus
+
+FALLBACK_INTERVAL_S = 1.0 / 25  # after the only frame of a file
+
+
+class Loop(Source):
+    """Plays a file again and again; time stamps and numbers go on."""
+
+    endless = True
+
+    def __init__(self, source: Source, again: Callable[[], Source]) -> None:
+        """Prepare to play.
+
+        Args:
+            source: for the first time.
+            again: opens the file once more.
+        """
+        self.name = source.name
+        self._source = source
+        self._again = again
+        self._frames = 0
+
+    def __iter__(self) -> Iterator[Optional[Frame]]:
+        offset_s, first_number = 0.0, 0
+        while True:
+            last_s, interval_s, number = None, FALLBACK_INTERVAL_S, 0
+            for frame in self._source.pictures():
+                if last_s is not None:
+                    interval_s = frame.timestamp_s - last_s
+                last_s, number = frame.timestamp_s, frame.number
+                self._frames = first_number + number + 1
+                yield Frame(frame.image, offset_s + last_s, first_number + number)
+            offset_s += (last_s or 0.0) + interval_s
+            first_number += number + 1
+            self._source.close()
+            self._source = self._again()
+
+    @property
+    def status(self) -> SourceStatus:
+        """How it is now."""
+        return SourceStatus(frames=self._frames)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._source.close()
+
+
+class RealTime(Source):
+    """Hands frames out when their time has come; whoever is late gets the newest of those due.
+
+    Time stamps and numbers stay those of the file.
+    """
+
+    def __init__(self, source: Source) -> None:
+        """Prepare to play a file."""
+        self.name = source.name
+        self._source = source
+        self._frames = self._dropped = 0
+        self._span_s = 0.0
+        self._ended = False
+
+    def __iter__(self) -> Iterator[Optional[Frame]]:
+        pictures = self._source.pictures()
+        frame = next(pictures, None)
+        if frame is None:
+            return
+        first_s = frame.timestamp_s
+        start_s = time.monotonic() - first_s
+        while frame is not None:
+            self._frames += 1
+            self._span_s = frame.timestamp_s - first_s
+            yield from self._wait_for(start_s + frame.timestamp_s)
+            following = next(pictures, None)
+            if following is not None and start_s + following.timestamp_s <= time.monotonic():
+                self._dropped += 1
+            else:
+                yield frame
+            frame = following
+        self._ended = True
+
+    @property
+    def endless(self) -> bool:
+        """As the file is."""
+        return self._source.endless
+
+    @property
+    def status(self) -> SourceStatus:
+        """How it is now; the rate is the file's."""
+        rate_hz = (self._frames - 1) / self._span_s if self._span_s > 0 else None
+        if self._ended:
+            return SourceStatus(ENDED, "", self._frames, self._dropped)
+        return SourceStatus(frames=self._frames, dropped=self._dropped, rate_hz=rate_hz)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._source.close()
+
+    @staticmethod
+    def _wait_for(due_s: float) -> Iterator[None]:
+        """Return when the time has come; yield None every TICK_S until then."""
+        while True:
+            left_s = due_s - time.monotonic()
+            if left_s <= 0:
+                return
+            time.sleep(min(left_s, TICK_S))
+            if left_s > TICK_S:
+                yield None
