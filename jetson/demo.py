@@ -14,13 +14,14 @@ from clipedge.jetson.errors import SourceError, UsageError
 from clipedge.jetson.events import GestureEvent
 from clipedge.jetson.files import make_folder, plain_path, readable_os_error
 from clipedge.jetson.live import recognise
-from clipedge.jetson.summary import Summary
 from clipedge.jetson.outputs import Output, Outputs
 from clipedge.jetson.outputs.recorder import Recorder
 from clipedge.jetson.recogniser import Recogniser
 from clipedge.jetson.recogniser_settings import load_settings
 from clipedge.jetson.runners import open_runner
+from clipedge.jetson.source_options import source_options
 from clipedge.jetson.spec import RANDOM_WEIGHTS
+from clipedge.jetson.summary import Summary
 from clipedge.jetson.truth import Score, TrueGesture, load_truth, score_events
 
 log = logging.getLogger(__name__)
@@ -37,8 +38,9 @@ def run(arguments: argparse.Namespace) -> int:
         spec = runner.spec
         if spec.dataset == RANDOM_WEIGHTS:
             log.warning("%s has random weights: what it recognises means nothing.", arguments.model)
-        rate_hz = arguments.frame_rate or spec.frame_rate_hz
-        source = stack.enter_context(open_source(arguments.source, rate_hz))
+        source = stack.enter_context(
+            open_source(arguments.source, source_options(arguments, spec.frame_rate_hz))
+        )
         events_out = stack.enter_context(_events_file(arguments.events))
         outputs = stack.enter_context(Outputs(list(_outputs(arguments, spec.labels, source))))
         unknown = sorted({one.label for one in truth or ()} - set(spec.labels))
