@@ -4,6 +4,8 @@ import json
 import pathlib
 from typing import List, NamedTuple, Optional, Sequence
 
+import numpy as np
+
 from clipedge.jetson.command_line import format_table
 from clipedge.jetson.errors import ClipedgeError
 from clipedge.jetson.events import GestureEvent
@@ -38,11 +40,45 @@ class Score(NamedTuple):
 
     matches: List[Match]
     extra: List[GestureEvent]
+    distance: int  # Levenshtein's, from the labels of all events to the true ones, in order
 
     @property
     def right(self) -> int:
         """Number of gestures that were named rightly."""
         return sum(match.right for match in self.matches)
+
+    @property
+    def events(self) -> int:
+        """Number of events."""
+        return sum(match.event is not None for match in self.matches) + len(self.extra)
+
+
+class Measures(NamedTuple):
+    """How good the events of some recordings are.
+
+    The Levenshtein accuracy is that of Kopuklu et al., 'Real-time Hand Gesture Detection and
+    Classification Using Convolutional Neural Networks' (FG 2019): wrong, missed and repeated
+    gestures all count, and 1 is the best. It falls below 0 where there are many more events than
+    gestures.
+
+    Delays are those of rightly named gestures, in seconds; None where there are none. Start and
+    end of a gesture are those of the truth: here the hand's coming and its going.
+    """
+
+    gestures: int
+    events: int
+    right: int
+    distance: int
+    levenshtein_accuracy: float
+    precision: float  # right events of all events
+    recall: float  # right events of all gestures
+    f1: float
+    early_share: float  # of the right events: those before the gesture's end
+    early_lead_s: Optional[float]  # median time from such an event to the end
+    after_start_s: Optional[float]  # median
+    after_start_p95_s: Optional[float]
+    after_end_s: Optional[float]  # median; below 0 for most events being early
+    after_end_p95_s: Optional[float]
 
 
 def load_truth(path: PathLike) -> List[TrueGesture]:
@@ -69,23 +105,66 @@ def load_truth(path: PathLike) -> List[TrueGesture]:
 
 
 def score_events(truth: Sequence[TrueGesture], events: Sequence[GestureEvent]) -> Score:
-    """Give each true gesture the first event between its start and a little after its end.
+    """Give each true gesture one event between its start and a little after its end.
 
-    The time of grace ends where the next gesture starts. An event belongs to one gesture at most;
-    a second one for the same gesture counts as extra.
+    The first with its label, else the first. The time of grace ends where the next gesture starts.
+    An event belongs to one gesture at most; a second one for the same gesture counts as extra.
     """
     left = sorted(events)
+    named = [event.label for event in left]
     matches = []
     for index, gesture in enumerate(truth):
         until_s = gesture.end_s + GRACE_S
         if index + 1 < len(truth):
             until_s = min(until_s, truth[index + 1].start_s)
         inside = [one for one in left if gesture.start_s <= one.time_s <= until_s]
-        event = inside[0] if inside else None
+        right = [one for one in inside if one.label == gesture.label]
+        event = next(iter(right + inside), None)
         if event is not None:
             left.remove(event)
         matches.append(Match(gesture, event))
-    return Score(matches, left)
+    return Score(matches, left, levenshtein(named, [gesture.label for gesture in truth]))
+
+
+def levenshtein(first: Sequence[str], second: Sequence[str]) -> int:
+    """Return how many labels must be inserted, left out or changed to make one from the other."""
+    previous = list(range(len(second) + 1))
+    for row, one in enumerate(first, start=1):
+        current = [row]
+        for column, other in enumerate(second, start=1):
+            changed = previous[column - 1] + (one != other)
+            current.append(min(changed, previous[column] + 1, current[-1] + 1))
+        previous = current
+    return previous[-1]
+
+
+def measure(scores: Sequence[Score]) -> Measures:
+    """Return the measures over one or more recordings."""
+    matches = [match for score in scores for match in score.matches]
+    gestures, events = len(matches), sum(score.events for score in scores)
+    right = sum(score.right for score in scores)
+    distance = sum(score.distance for score in scores)
+    after_start = [
+        one.event.time_s - one.truth.start_s for one in matches if one.event and one.right
+    ]
+    after_end = [one.event.time_s - one.truth.end_s for one in matches if one.event and one.right]
+    leads = [-delay for delay in after_end if delay < 0.0]
+    return Measures(
+        gestures=gestures,
+        events=events,
+        right=right,
+        distance=distance,
+        levenshtein_accuracy=1.0 - _share(distance, gestures),
+        precision=_share(right, events),
+        recall=_share(right, gestures),
+        f1=_share(2 * right, events + gestures),
+        early_share=_share(len(leads), right),
+        early_lead_s=_percentile(leads, 50),
+        after_start_s=_percentile(after_start, 50),
+        after_start_p95_s=_percentile(after_start, 95),
+        after_end_s=_percentile(after_end, 50),
+        after_end_p95_s=_percentile(after_end, 95),
+    )
 
 
 def truth_table(score: Score) -> str:
@@ -104,5 +183,14 @@ def truth_table(score: Score) -> str:
     table = format_table(["true gesture", "from-to s", "recognised", "at s", "right"], rows)
     return (
         f"{table}\n{score.right} of {len(score.matches)} gestures recognised, "
-        f"{len(score.extra)} events that belong to none"
+        f"{len(score.extra)} events that belong to none; "
+        f"Levenshtein accuracy {measure([score]).levenshtein_accuracy:.2f}"
     )
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else 0.0
+
+
+def _percentile(values: Sequence[float], percent: int) -> Optional[float]:
+    return round(float(np.percentile(values, percent)), 3) if values else None
