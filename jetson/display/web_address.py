@@ -70,7 +70,7 @@ def page_url(address: Address, sockets: List[socket.socket], token: Optional[str
     host, port = address.host, sockets[0].getsockname()[1]
     if host in ("0.0.0.0", "::"):  # every address of this machine: name one
         host = _outward_host()
-    url = "http://{}/".format(printable(Address(host, port)))
+    url = f"http://{printable(Address(host, port))}/"
     return url if token is None else "{}?token={}".format(url, quote(token, safe=""))
 
 
@@ -92,7 +92,7 @@ def _reason(error: OSError, address: Address) -> str:
         )
     if error.errno in (errno.EACCES, errno.EPERM):
         return f"this user may not open port {address.port}. Choose one above 1023, such as 8080."
-    return "{}. {}".format(os.strerror(error.errno) if error.errno else error, FORM)
+    return f"{os.strerror(error.errno) if error.errno else error}. {FORM}"
 
 
 def _host(one: socket.socket) -> str:
