@@ -50,6 +50,7 @@ class Snapshot(NamedTuple):
     latency_ms: Optional[float]  # median over RATE_OVER_S
     source: SourceStatus
     at_s: float  # when this was made, monotonic
+    complaint: Optional[str] = None  # what is wrong with the frames; None: nothing
 
 
 class Scoreboard(Output):
@@ -75,6 +76,7 @@ class Scoreboard(Output):
         self._clock = clock
         self._lock = threading.Lock()
         self._scores: Optional[np.ndarray] = None
+        self._complaint: Optional[str] = None
         self._timeline: Deque[Moment] = collections.deque()
         self._events: Deque[Tuple[float, GestureEvent]] = collections.deque(maxlen=KEPT_EVENTS)
         self._event_count = 0
@@ -85,6 +87,7 @@ class Scoreboard(Output):
         """Take one step."""
         now_s = self._clock()
         with self._lock:
+            self._complaint = step.complaint
             if step.frame is not None:
                 self._frames_s.append(now_s)
             if step.latency_ms is not None and step.scores is not None:
@@ -116,6 +119,7 @@ class Scoreboard(Output):
                 latency_ms=float(np.median(latencies_ms)) if latencies_ms else None,
                 source=self._status(),
                 at_s=now_s,
+                complaint=self._complaint,
             )
 
     def _best(self, scores: np.ndarray) -> List[Tuple[str, float]]:

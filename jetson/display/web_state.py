@@ -61,6 +61,7 @@ def state_fields(
             "losses": source.losses,
             "rate_hz": number(source.rate_hz),
         },
+        "complaint": None if ended else snapshot.complaint,
         "frame_rate_hz": number(snapshot.frame_rate_hz),
         "inference_rate_hz": number(snapshot.inference_rate_hz),
         "latency_ms": number(snapshot.latency_ms),

@@ -98,7 +98,7 @@ function takeState(state) {
   for (const event of state.events) takeEvent(event, now - (state.now_s - event.at_s), !state.facts);
   showScores(state.top);
   showFigures(state);
-  showSource(state.source);
+  showSource(state.source, state.complaint);
   showCaption();
 }
 
@@ -122,10 +122,10 @@ function takeFacts(facts) {
   $("labels").replaceChildren(...facts.labels.map((label) => element("li", "", label)));
 }
 
-function showSource(source) {
+function showSource(source, complaint) {
   ended = source.state === "ended";
   if (ended) timeline.stop();
-  let detail = source.detail;
+  let detail = source.detail || (source.state === "live" && complaint) || "";
   if (!detail && source.state === "lost") detail = "The source gives no pictures. Trying again …";
   if (ended) detail = "The run has ended. This page goes on when the program is started again.";
   showState(source.state, detail);
