@@ -22,6 +22,7 @@ VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".mpeg", ".web
 SIDES = (("training", "train"), ("validation", "val"))
 BACKGROUND = "No gesture"  # the name to suggest
 LONGEST_LABEL = 200  # bytes; a file name of 255 holds it with number and suffix
+NO_FOLDER = '/\\:*?"<>|'  # letters that some file system refuses
 FEW_CLIPS = 5  # every fifth clip is for validation
 
 
@@ -71,6 +72,26 @@ class ClassFolders:
                 f"--label '{label}': {self.root} already has the class '{alike[0]}'. "
                 f"Add to it with --label {shlex.quote(alike[0])}, or choose another name."
             )
+
+    def folder_of(self, label: str) -> pathlib.Path:
+        """Return the folder for clips of a model's label, whatever the label holds.
+
+        It is the class that is there in this or another spelling; else a new name, in which ``_``
+        stands for what makes no folder.
+
+        Raises:
+            UsageError: the name is not UTF-8.
+            ClipedgeError: the folder above cannot be read.
+        """
+        try:
+            known = [entry.name for entry in self.root.iterdir() if entry.is_dir()]
+        except OSError as error:
+            raise readable_os_error(error, self.root) from None
+        name = _folder_name(label)
+        alike = [one for one in known if _key(one) == _key(name)]
+        if alike and name not in alike:
+            name = alike[0]
+        return pathlib.Path(plain_path(self.root / name))
 
     def free_path(self, label: str) -> pathlib.Path:
         """Return the path of the next clip of a class: one number above the highest there is."""
@@ -150,13 +171,22 @@ def _problem_of_name(label: str) -> Optional[str]:
         return "it begins or ends with a blank"
     if label.startswith("."):
         return "it begins with a dot, and hidden folders are not read"
-    if any(letter in '/\\:*?"<>|' for letter in label):
+    if any(letter in NO_FOLDER for letter in label):
         return 'none of / \\ : * ? " < > | makes a folder everywhere'
     if not label.isprintable():
         return "it holds what cannot be shown"
     if len(label.encode("utf-8", "replace")) > LONGEST_LABEL:
         return f"it is longer than {LONGEST_LABEL} bytes"
     return None
+
+
+def _folder_name(label: str) -> str:
+    letters = [
+        letter if letter.isprintable() and letter not in NO_FOLDER else "_" for letter in label
+    ]
+    name = "".join(letters).strip().lstrip(".").strip()
+    short = name.encode("utf-8", "replace")[:LONGEST_LABEL].decode("utf-8", "ignore").strip()
+    return short or "_"
 
 
 def _key(label: str) -> str:
