@@ -1,4 +1,4 @@
-"""gesture-demo: recognise gestures in a video, a folder of frames or a camera's picture."""
+"""gesture-demo: recognise gestures in a camera's picture, a stream, a video or frames."""
 
 import argparse
 import sys
@@ -6,12 +6,17 @@ from typing import Optional, Sequence
 
 from clipedge.jetson.command_line import (
     CommandParser,
+    natural_float,
     positive_float,
     positive_int,
     run_command,
     threshold,
 )
 from clipedge.jetson.source_options import add_source_arguments
+
+DISPLAYS = ("none", "window", "web")
+DEFAULT_WEB = "127.0.0.1:8080"
+DEFAULT_RATE_HZ = 12.0
 
 
 def build_parser() -> CommandParser:
@@ -20,32 +25,55 @@ def build_parser() -> CommandParser:
         prog="gesture-demo",
         description="Recognise gestures and print one JSON line for each.",
     )
+    add = parser.add_argument_group("model").add_argument
+    add("--model", required=True, metavar="FILE", help="ONNX file or engine of export-engine")
+    add("--detector", metavar="FILE", help="a small model that tells whether there is any gesture")
+    add("--backend", default="auto", help="auto, onnxruntime, openvino or tensorrt")
+    add("--threads", type=positive_int, metavar="N", help="CPU threads")
+    add_source_arguments(parser, required=False, folder_rate="the rate the model was trained at")
     parser.add_argument(
-        "--model", required=True, metavar="FILE", help="ONNX file or engine of export-engine"
+        "--replay", metavar="FILE", help="repeat what --save-session recorded, instead of --source"
     )
-    parser.add_argument(
-        "--events", metavar="FILE", help="write the JSON lines here instead of to stdout"
-    )
-    parser.add_argument("--record", metavar="FILE.mp4", help="write the annotated video here")
-    parser.add_argument(
-        "--truth", metavar="FILE", help="JSON lines of the true gestures, to compare with"
-    )
-    parser.add_argument("--backend", default="auto", help="auto, onnxruntime, openvino or tensorrt")
-    parser.add_argument("--threads", type=positive_int, metavar="N", help="CPU threads")
-    parser.add_argument(
-        "--threshold",
-        type=threshold,
-        help="score that names a gesture; else the model's",
-    )
-    parser.add_argument(
-        "--rate",
-        type=positive_float,
-        metavar="HZ",
-        default=12.0,
-        help="clips scored a second at most",
-    )
-    add_source_arguments(parser, required=True, folder_rate="the rate the model was trained at")
+    _add_recogniser_arguments(parser)
+    _add_display_arguments(parser)
+    _add_output_arguments(parser)
     return parser
+
+
+def _add_recogniser_arguments(parser: CommandParser) -> None:
+    add = parser.add_argument_group("recogniser").add_argument
+    add("--recogniser", metavar="FILE", help="its settings (if not given: NAME.recogniser.json or "
+        "recogniser.json beside the model, or the defaults)")  # fmt: skip
+    add("--threshold", type=threshold, help="score that a gesture needs, instead of the settings'")
+    add("--allow", nargs="+", metavar="LABEL", help="the only gestures to name")
+    add("--deny", nargs="+", metavar="LABEL", help="gestures never to name")
+    add("--rate", type=positive_float, metavar="HZ",
+        help=f"clips scored a second at most (if not given: {DEFAULT_RATE_HZ:g}, or with --hop no "
+        "limit)")  # fmt: skip
+    add("--hop", type=positive_int, metavar="N",
+        help="score at every Nth new frame (1: each)")  # fmt: skip
+
+
+def _add_display_arguments(parser: CommandParser) -> None:
+    add = parser.add_argument_group("what is seen").add_argument
+    add("--display", choices=DISPLAYS, default="none", help="a window, or a page for browsers")
+    add("--web", metavar="HOST:PORT", help=f"address of the page (if not given: {DEFAULT_WEB})")
+    add("--token", help="that viewers of the page must give (if not given: one is made where the "
+        "page can be reached from other machines)")  # fmt: skip
+
+
+def _add_output_arguments(parser: CommandParser) -> None:
+    add = parser.add_argument_group("what comes out").add_argument
+    add("--events", metavar="FILE", help="write the JSON lines here instead of to stdout")
+    add("--on-event", metavar="COMMAND", help="run this for each gesture, such as "
+        "'notify-send {label}'; {score}, {time_s}, {kind} and {frame} are known too")  # fmt: skip
+    add("--on-event-every", type=natural_float, metavar="S", default=0.5,
+        help="skip gestures that follow sooner")  # fmt: skip
+    add("--mqtt", metavar="URL", help="publish to mqtt://[user:password@]host[:port]/topic")
+    add("--record", metavar="FILE.mp4", help="write the annotated video here")
+    add("--save-clips", metavar="DIR", help="keep the clip behind each gesture, by label")
+    add("--save-session", metavar="FILE", help="record what the model sees, for --replay")
+    add("--truth", metavar="FILE", help="JSON lines of the true gestures, to compare with")
 
 
 def _run(arguments: argparse.Namespace) -> int:
