@@ -82,9 +82,8 @@ def _open_source(arguments: argparse.Namespace, runner: Runner) -> Source:
     if arguments.replay is not None:
         return open_session(arguments.replay)
     options = source_options(arguments, runner.spec.frame_rate_hz)
-    if arguments.display != "none":
-        options = options._replace(realtime=True)  # nobody can watch a file that takes a second
-    return open_source(arguments.source, options)
+    watched = arguments.display != "none"
+    return open_source(arguments.source, options._replace(watched=watched))
 
 
 def _warn_of_model(

@@ -20,6 +20,7 @@ class SourceOptions(NamedTuple):
     flip: int = 0  # of a CSI camera: flip-method of nvvidconv
     wait: bool = False  # for a camera that is not there yet
     realtime: bool = False  # a file is paced by its time stamps, as a camera would
+    watched: bool = False  # by a person: files keep their own pace as with realtime
     loop: bool = False  # a file begins anew at its end
     frame_rate_hz: Optional[float] = None  # of a folder or raw frames, where the user gave it
     folder_rate_hz: float = DEFAULT_RATE_HZ  # of a folder where the user gave none

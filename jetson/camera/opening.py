@@ -98,4 +98,4 @@ def _recorded(path: pathlib.Path, options: SourceOptions) -> Source:
     source = begin()
     if options.loop:
         source = Loop(source, lambda: begin(tell=False))
-    return RealTime(source) if options.realtime else source
+    return RealTime(source) if options.realtime or options.watched else source
