@@ -48,11 +48,21 @@ def test_shrinking_averages_instead_of_picking():
     assert abs(frame.astype(float) - 127.5).max() < 2
 
 
-@pytest.mark.parametrize(("shape", "scaled"), [((240, 320), (112, 149)), ((560, 240), (261, 112))])
+@pytest.mark.parametrize(
+    ("shape", "scaled"),
+    [
+        ((240, 320), (112, 149)),
+        ((560, 240), (261, 112)),
+        ((480, 640), (112, 149)),
+        ((721, 1281), (112, 198)),
+        ((1080, 1920), (112, 199)),
+    ],
+)
 def test_it_stays_near_the_released_weights_preprocessing(shape, scaled):
     pil = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
     rng = np.random.RandomState(0)
-    coarse = rng.randint(0, 255, (shape[0] // 8, shape[1] // 8, 3)).astype(np.uint8)
+    grain = max(1, min(shape) // 30)
+    coarse = rng.randint(0, 255, (shape[0] // grain, shape[1] // grain, 3)).astype(np.uint8)
     picture = np.asarray(pil.fromarray(coarse).resize(shape[::-1], pil.BICUBIC))
     short_side = np.asarray(pil.fromarray(picture).resize(scaled[::-1], pil.BILINEAR))
     top, left = (round((side - 112) / 2.0) for side in scaled)
@@ -60,6 +70,34 @@ def test_it_stays_near_the_released_weights_preprocessing(shape, scaled):
     difference = np.abs(Preprocessor(SPEC)(picture).astype(int) - theirs)
     assert difference.mean() < 2  # grey levels
     assert difference.max() < 25
+
+
+def test_a_picture_of_the_models_size_is_its_own_view():
+    picture = np.random.RandomState(0).randint(0, 256, (112, 112, 3)).astype(np.uint8)
+    preprocess = Preprocessor(SPEC)
+    preprocess(smooth_picture(480, 640))
+    view = preprocess(picture)
+    assert np.array_equal(view.transpose(1, 2, 0), picture)
+    assert np.array_equal(preprocess(view.transpose(1, 2, 0)), view)  # as a replay hands it in
+
+
+def test_pictures_of_changing_shapes_come_out_as_from_a_new_one():
+    rng = np.random.RandomState(0)
+    preprocess = Preprocessor(SPEC)
+    for shape in ((480, 640, 3), (100, 150, 3), (112, 112, 3), (481, 643, 3), (480, 640, 3)):
+        picture = rng.randint(0, 256, shape).astype(np.uint8)
+        before = picture.copy()
+        assert np.array_equal(preprocess(picture), Preprocessor(SPEC)(picture))
+        assert np.array_equal(picture, before)
+
+
+def test_it_writes_where_it_is_told_and_its_own_results_stay():
+    preprocess, first, second = Preprocessor(SPEC), smooth_picture(480, 640), np.zeros_like
+    out = np.empty((3, 112, 112), np.uint8)
+    assert preprocess(first, out=out) is out
+    kept = preprocess(first)
+    preprocess(second(first))
+    assert np.array_equal(kept, out)
 
 
 @pytest.mark.parametrize(

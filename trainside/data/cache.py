@@ -26,7 +26,13 @@ _LEDGER = "ledger"  # its length tells how much is stored
 _LEDGER_UNIT = 1 << 16  # bytes of entries for each byte of the ledger
 _LARGEST_PART = 0.25  # of the limit, for one entry
 # What decides about an entry's pixels. Entries of other versions of these files are not used.
-_SOURCES = ("trainside/data/*.py", "jetson/camera/*.py", "jetson/preprocess.py", "jetson/spec.py")
+_SOURCES = (
+    "trainside/data/*.py",
+    "jetson/camera/*.py",
+    "jetson/clip_buffer.py",
+    "jetson/preprocess.py",
+    "jetson/spec.py",
+)
 
 
 class Entry(NamedTuple):

@@ -1,11 +1,10 @@
 """Which frames of a video a clip takes: chosen by time, whatever the video's rate."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 
-from clipedge.jetson.clip_buffer import TIE_S
+from clipedge.jetson.clip_buffer import THINNED_PARTS, TIE_S, covered_moments
 from clipedge.jetson.spec import ClipSpec
 
 # Training takes the frames nearest to this part of a spacing: more would only fill the cache.
@@ -100,8 +99,7 @@ def evaluation_clips(
 def _steps(times_s: np.ndarray, start_s: float, spec: ClipSpec) -> int:
     """Number of moments from ``start_s`` on, a spacing apart, for which the video has a frame."""
     gap_s = float(times_s[-1] - times_s[-2]) if len(times_s) > 1 else 0.0
-    lasting_s = float(times_s[-1]) + gap_s / 2 - start_s
-    return max(1, math.ceil(lasting_s / spec.spacing_s - TIE_S))
+    return covered_moments(float(times_s[-1]) - start_s, gap_s, spec)
 
 
 def _looped(times_s: np.ndarray, spec: ClipSpec, first: int, steps: int) -> np.ndarray:
@@ -121,7 +119,7 @@ def _live(times_s: np.ndarray, live: np.ndarray, spec: ClipSpec, start: float) -
 
 def _seen_live(times_s: np.ndarray, spec: ClipSpec) -> np.ndarray:
     """Numbers of the frames that ``ClipBuffer`` keeps when frames come faster than it needs."""
-    least_gap_s = spec.spacing_s / 10
+    least_gap_s = spec.spacing_s / THINNED_PARTS
     if len(times_s) < 3 or float(np.min(times_s[2:] - times_s[:-2])) >= least_gap_s:
         return np.arange(len(times_s))
     kept: list[int] = []
