@@ -11,10 +11,10 @@ from typing import Iterator, List, NamedTuple, Optional
 from clipedge.jetson.camera import Frame, Source, open_source
 from clipedge.jetson.class_folders import ClassFolders
 from clipedge.jetson.command_line import DONE
+from clipedge.jetson.display.gui import ENTER
 from clipedge.jetson.errors import SourceError, UsageError
 from clipedge.jetson.files import readable_os_error, writable_folder
 from clipedge.jetson.record_screen import (
-    ENTER,
     QUIT,
     ContactSheet,
     Screen,

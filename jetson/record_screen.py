@@ -6,7 +6,6 @@ import pathlib
 import re
 import select
 import shutil
-import subprocess
 import sys
 import time
 from typing import Any, Iterator, List, Optional
@@ -15,15 +14,14 @@ import numpy as np
 
 from clipedge.jetson.camera import quiet_cv2
 from clipedge.jetson.closing import Closing
+from clipedge.jetson.display.gui import ENTER, GuiWindow, why_no_window
 from clipedge.jetson.errors import UsageError
 from clipedge.jetson.take import SHEET_PICTURES, Take
 
-ENTER, QUIT = "\n", "q"
+QUIT = "q"
 BELL = "\a"
 TITLE = "gesture-record"
 SEQUENCE = re.compile("\x1b(\\[[0-9;]*.|O.|)")  # what arrow and function keys send
-PROBE_LIMIT_S = 20.0
-PROBE = "import cv2; cv2.namedWindow('probe'); cv2.waitKey(1); cv2.destroyAllWindows()"
 NO_TERMINAL = "There is no terminal to ask on whether a clip shall be kept; --yes keeps them all."
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 
@@ -113,7 +111,7 @@ class Window(Closing):
 
     def __init__(self) -> None:
         self._cv2: Any = quiet_cv2()
-        self._cv2.namedWindow(TITLE, self._cv2.WINDOW_NORMAL | self._cv2.WINDOW_KEEPRATIO)
+        self._window = GuiWindow(TITLE)
         self._pressed: List[str] = []
 
     def show(self, image: np.ndarray, text: str, wait_ms: int = 1) -> None:
@@ -128,10 +126,10 @@ class Window(Closing):
         for colour, thickness in ((BLACK, 5), (WHITE, 2)):  # legible on any picture
             lines = max(1, round(thickness * scale))
             cv2.putText(picture, text, at, font, scale, colour, lines, cv2.LINE_AA)
-        cv2.imshow(TITLE, picture)
-        code = cv2.waitKey(wait_ms) & 0xFF
-        if code != 0xFF:
-            self._pressed.append(chr(code).replace("\r", ENTER).lower())
+        self._window.show(picture)
+        key = self._window.key(wait_ms)
+        if key is not None:
+            self._pressed.append(key)
 
     def key(self) -> Optional[str]:
         """Return a key that was pressed in the window, or None."""
@@ -139,7 +137,7 @@ class Window(Closing):
 
     def close(self) -> None:
         """Close the window."""
-        self._cv2.destroyAllWindows()
+        self._window.close()
 
 
 class ContactSheet(Closing):
@@ -225,30 +223,3 @@ def open_window(choice: str) -> Iterator[Optional[Window]]:
         return
     with Window() as window:
         yield window
-
-
-def why_no_window() -> Optional[str]:
-    """Return why OpenCV can open no window here, or None where it can.
-
-    It is tried in a process of its own: on a display that does not answer, OpenCV's window systems
-    end the process.
-    """
-    if sys.platform.startswith("linux") and not (
-        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    ):
-        return "there is no display (DISPLAY is not set)"
-    try:
-        tried = subprocess.run(
-            [sys.executable, "-c", PROBE],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=PROBE_LIMIT_S,
-        )
-    except subprocess.TimeoutExpired:
-        return "the display does not answer"
-    if tried.returncode == 0:
-        return None
-    if b"not implemented" in tried.stdout:
-        return "this OpenCV is built without windows (pip's opencv-python has them)"
-    return "OpenCV cannot open a window on this display"

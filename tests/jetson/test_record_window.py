@@ -5,6 +5,7 @@ import pytest
 
 from clipedge.jetson import record_screen
 from clipedge.jetson.camera import Frame
+from clipedge.jetson.display.gui import why_no_window
 from clipedge.jetson.errors import UsageError
 from clipedge.jetson.record_screen import ContactSheet, Screen, Terminal, Window
 from clipedge.jetson.take import Encoder
@@ -20,7 +21,8 @@ def shown(monkeypatch):
         "namedWindow": lambda *_: None,
         "destroyAllWindows": lambda: None,
         "imshow": lambda title, picture: pictures.append(picture),
-        "waitKey": lambda wait_ms: keys.pop(0) if keys else -1,
+        "resizeWindow": lambda *_: None,
+        "waitKeyEx": lambda wait_ms: keys.pop(0) if keys else -1,
     }
     for name, stand_in in stand_ins.items():
         monkeypatch.setattr(cv2, name, stand_in, raising=False)
@@ -42,11 +44,20 @@ def test_keys_of_the_window_count(shown):
     _, keys = shown
     with Window() as window:
         screen = Screen(Terminal(None), window, None)
-        keys += [13, ord("A")]
+        keys += [13, ord("A") | 0x100000]  # with NumLock
         screen.show(np.zeros((48, 64, 3), np.uint8), "")
         screen.show(np.zeros((48, 64, 3), np.uint8), "")
         screen.show(np.zeros((48, 64, 3), np.uint8), "")
         assert [screen.key(), screen.key(), screen.key()] == ["\n", "a", None]
+
+
+def test_an_arrow_is_no_letter(shown):
+    _, keys = shown
+    with Window() as window:
+        keys += [0xFF51, 0xFF53, ord("k")]  # left and right; their lower halves are Q and S
+        for _ in range(3):
+            window.show(np.zeros((48, 64, 3), np.uint8), "")
+        assert [window.key(), window.key()] == ["k", None]
 
 
 def test_a_clip_is_played_back_in_the_window_until_a_key(shown, tmp_path):
@@ -75,4 +86,4 @@ def test_a_window_that_must_be_and_cannot_is_refused(monkeypatch):
 
 def test_a_display_that_does_not_answer_is_no_window_and_no_crash(monkeypatch):
     monkeypatch.setenv("DISPLAY", "127.0.0.1:97")
-    assert record_screen.why_no_window() is not None
+    assert why_no_window() is not None
