@@ -125,6 +125,21 @@ demo: $(READY) ## train a small model, export, benchmark and use it (a few minut
 test: $(READY) ## run the tests, setting up first where needed
 	$(ONE_THREAD) $(BIN)/pytest --numprocesses auto --dist worksteal
 
+# 100,000 frames at 400 a second, the camera lost and found 20 times, three viewers.
+.PHONY: soak
+soak: $(READY) ## the long form of the endurance test (six minutes)
+	CLIPEDGE_SOAK_FRAMES=100000 $(ONE_THREAD) $(BIN)/pytest -s tests/jetson/test_endurance.py
+
+# Programs that tests talk to: a browser, a media server, a broker, a window system, and an OpenCV
+# with windows and GStreamer. Where one is missing, its tests are skipped and say so.
+DEBIAN_PEERS := chromium gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base \
+	gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly mosquitto python3-gi python3-opencv xvfb
+
+.PHONY: peers
+peers: ## install the programs that tests talk to, from Debian (as root)
+	apt-get update
+	DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends $(DEBIAN_PEERS)
+
 .PHONY: lint
 lint: $(READY) ## ruff check
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import logging
 import sys
 from typing import Optional
 
@@ -13,6 +14,8 @@ from clipedge.jetson.outputs import Output, Outputs
 from clipedge.jetson.outputs.event_lines import EventLines
 from clipedge.jetson.outputs.session import SessionFacts
 from clipedge.jetson.runners import Runner
+
+log = logging.getLogger(__name__)
 
 
 def open_outputs(
@@ -81,7 +84,9 @@ def _open_display(
     from clipedge.jetson.display.web import WebDisplay
 
     address = arguments.web or DEFAULT_WEB
-    return WebDisplay(scoreboard, facts, address, arguments.token, sensors.latest)
+    page = WebDisplay(scoreboard, facts, address, arguments.token, sensors.latest)
+    log.info("The page is at %s", page.url)
+    return page
 
 
 def run_facts(runner: Runner, source: Source) -> RunFacts:
