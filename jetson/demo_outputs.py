@@ -48,7 +48,7 @@ def open_outputs(
     if arguments.save_clips is not None:
         from clipedge.jetson.outputs.clip_saver import ClipSaver
 
-        outputs.include(ClipSaver(arguments.save_clips, spec))
+        outputs.include(ClipSaver(arguments.save_clips, spec, live=source.endless))
     if arguments.save_session is not None:
         from clipedge.jetson.outputs.session import SessionWriter
 
