@@ -9,6 +9,7 @@ import sys
 from typing import Iterator, List, NamedTuple, Optional
 
 from clipedge.jetson.camera import Frame, Source, open_source
+from clipedge.jetson.camera.source import LOST
 from clipedge.jetson.class_folders import ClassFolders
 from clipedge.jetson.command_line import DONE
 from clipedge.jetson.display.gui import ENTER
@@ -96,6 +97,10 @@ def _from_camera(
         _Session(source, plan, folders, Screen(terminal, window, sheet), kept).run()
 
 
+class _LostError(Exception):
+    """It is tried again; what was recorded of this clip has a hole."""
+
+
 class _Session:
     """Records from a camera until there are enough clips, or the user stops."""
 
@@ -109,7 +114,8 @@ class _Session:
     ) -> None:
         """Prepare to add to ``kept``, which holds what is kept whatever ends the session."""
         self._kept = kept
-        self._frames = source.pictures()
+        self._source = source
+        self._frames = iter(source)
         self._plan = plan
         self._folders = folders
         self._screen = screen
@@ -122,9 +128,14 @@ class _Session:
                 f"{plan.clips} clips of '{plan.label}', {plan.seconds:g} s each. q quits."
             )
         while len(self._kept) < plan.clips:
-            if self._count_down() == QUIT:
-                break
-            take = self._record()
+            try:
+                if self._count_down() == QUIT:
+                    break
+                take = self._record()
+            except _LostError:
+                if self._wait_for_camera() == QUIT:
+                    break
+                continue
             answer = self._review(take) if plan.ask else KEEP
             self._screen.terminal.status("")
             if answer == QUIT:
@@ -139,11 +150,28 @@ class _Session:
     def _title(self) -> str:
         return f"{self._plan.label} {len(self._kept) + 1} of {self._plan.clips}"
 
+    def _poll(self) -> Optional[Frame]:
+        """Return a frame, or None where none came for a moment."""
+        try:
+            return next(self._frames)
+        except StopIteration:
+            raise SourceError("The camera gives no more frames. Was it unplugged?") from None
+
     def _next_frame(self) -> Frame:
-        frame = next(self._frames, None)
-        if frame is None:
-            raise SourceError("The camera gives no more frames. Was it unplugged?")
-        return frame
+        while True:
+            frame = self._poll()
+            if frame is not None:
+                return frame
+            if self._source.status.state == LOST:
+                raise _LostError
+
+    def _wait_for_camera(self) -> Optional[str]:
+        """Return when the camera is back; QUIT: the user does not want to wait."""
+        self._screen.terminal.say(f"{self._title}: begins anew when the camera is back. q quits.")
+        while self._poll() is None:
+            if self._screen.key() == QUIT:
+                return QUIT
+        return None
 
     def _count_down(self) -> Optional[str]:
         """Show whole seconds until it begins, by the camera's clock; QUIT: it shall not."""
@@ -197,7 +225,9 @@ class _Session:
             question += f", d delete {self._kept[-1].name}"
         self._screen.forget_keys()
         while True:
-            self._screen.show(self._next_frame().image, question)
+            frame = self._poll()
+            if frame is not None:
+                self._screen.show(frame.image, question)
             key = self._screen.key()
             if key in keys:
                 return key

@@ -1,6 +1,7 @@
 """Live pictures: a thread reads them, the newest wins, a lost camera is opened again."""
 
 import abc
+import atexit
 import collections
 import logging
 import threading
@@ -29,7 +30,7 @@ STALL_S = 1.5  # without a picture, and it is lost; it shall be noticed within 2
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 5.0  # before a lost camera is opened again; it doubles
 MOST_STUCK = 3  # readers left behind in a call that does not return
 CLOSE_LIMIT_S = 0.7  # Ctrl-C shall end everything within 1 s
-RATE_SPAN_S = 2.0  # the measured rate is over as much
+RATE_SPAN_S, RATE_LEAST_S = 2.0, 0.5  # the rate is measured over as much, and no less
 MOST_UNDECODABLE = 100  # pictures one after the other
 
 NOT_YET = None  # of Reader.grab
@@ -109,7 +110,8 @@ class _Reading(threading.Thread):
             if grabbed is NOT_YET:
                 continue
             if not grabbed:
-                return f"{self._device.name} gives no more frames. {self._device.advice}"
+                no_frames = "no more frames" if self.pictures else "no frames"
+                return f"{self._device.name} gives {no_frames}. {self._device.advice}"
             image = reader.retrieve()
             undecodable = 0 if image is not None else undecodable + 1
             if image is not None:
@@ -151,6 +153,8 @@ class Capture(Source):
             target=self._keep, name=f"keeper of {self.name}", daemon=True
         )
         self._keeper.start()
+        # A thread inside OpenCV while the interpreter ends would abort the process.
+        atexit.register(self.close)
         if not wait:
             self._await_first_picture()
 
@@ -189,6 +193,7 @@ class Capture(Source):
         self._keeper.join(CLOSE_LIMIT_S)
         if reading is not None:
             reading.join(max(0.0, until_s - time.monotonic()))
+        atexit.unregister(self.close)
 
     # --- Called by the reading thread ---
 
@@ -228,7 +233,8 @@ class Capture(Source):
                 if self._closing:
                     return
                 if self._device.once:
-                    self._state, self._detail = ENDED, reading.problem.rstrip()
+                    self._state = ENDED
+                    self._detail = "" if self._frames else reading.problem.rstrip()
                     self._changed.notify_all()
                     return
                 self._stuck.append(reading)
@@ -290,7 +296,7 @@ class Capture(Source):
         stamps_s = self._arrivals_s
         while len(stamps_s) > 2 and stamps_s[-1] - stamps_s[0] > RATE_SPAN_S:
             stamps_s.popleft()
-        if len(stamps_s) < 2 or stamps_s[-1] <= stamps_s[0]:
+        if len(stamps_s) < 2 or stamps_s[-1] - stamps_s[0] < RATE_LEAST_S:
             return None
         return (len(stamps_s) - 1) / (stamps_s[-1] - stamps_s[0])
 

@@ -3,6 +3,7 @@
 import re
 from typing import Optional, Tuple
 
+from clipedge.jetson.camera import gst_parse
 from clipedge.jetson.camera.capture import Device, Reader
 from clipedge.jetson.camera.naming import without_passwords
 from clipedge.jetson.camera.opencv import OpenCvReader, quiet_cv2
@@ -18,6 +19,7 @@ class Pipeline(Device):
     """A GStreamer pipeline, read through OpenCV."""
 
     advice = "Does it run in gst-launch-1.0?"
+    _parse_advice = "gst-inspect-1.0 shows which elements there are, and what they take."
 
     def __init__(self, text: str, name: str = "") -> None:
         """Take a pipeline.
@@ -27,26 +29,26 @@ class Pipeline(Device):
             name: for messages, where the pipeline itself is too long.
         """
         self.name = name or f"pipeline '{without_passwords(text)}'"
-        self._shown = without_passwords(text)
+        shown = without_passwords(text).split("! appsink")[0].strip(" !")
+        self._start_advice = f"See why: gst-launch-1.0 {shown} ! fakesink"
         self.text = text if re.search(r"!\s*appsink\b", text) else f"{text.strip(' !')} ! {TO_BGR}"
 
     def open(self) -> Reader:
         """Start it."""
         cv2 = quiet_cv2()
-        capture = cv2.VideoCapture(self.text, cv2.CAP_GSTREAMER)
-        if capture.isOpened():
-            return OpenCvReader(cv2, capture)
-        capture.release()
         if re.search(r"GStreamer:\s+NO", cv2.getBuildInformation()):
             raise SourceError(
                 f"{self.name} needs OpenCV with GStreamer, which this one ({cv2.__version__}) is "
                 "built without. Those of JetPack and Debian (python3-opencv) have it; pip's not."
             )
-        raise SourceError(self._refusal())
-
-    def _refusal(self) -> str:
-        shown = self._shown.split("! appsink")[0].strip()
-        return f"{self.name} does not start. See why: gst-launch-1.0 {shown} ! fakesink"
+        problem = gst_parse.problem_of(self.text)
+        if problem is not None:
+            raise SourceError(f"{self.name}: {problem}. {self._parse_advice}")
+        capture = cv2.VideoCapture(self.text, cv2.CAP_GSTREAMER)
+        if not capture.isOpened():
+            capture.release()
+            raise SourceError(f"{self.name} does not start. {self._start_advice}")
+        return OpenCvReader(cv2, capture)
 
 
 class CsiCamera(Pipeline):
@@ -54,6 +56,7 @@ class CsiCamera(Pipeline):
 
     exclusive = True
     advice = "If it does not come back: sudo systemctl restart nvargus-daemon."
+    _parse_advice = "CSI cameras need a Jetson with JetPack (nvidia-l4t-gstreamer)."
 
     def __init__(
         self, number: int, size: Optional[Tuple[int, int]], rate_hz: float, flip: int
@@ -67,12 +70,9 @@ class CsiCamera(Pipeline):
             flip: 0 to 7, as nvvidconv's flip-method: 2 turns by 180 degrees.
         """
         super().__init__(csi_pipeline(number, size or CSI_SIZE, rate_hz, flip), f"csi://{number}")
-
-    def _refusal(self) -> str:
-        return (
-            f"{self.name} does not open. Is the camera on that connector, and no other program "
-            "using it? Cameras there are found when the board starts; otherwise: sudo systemctl "
-            "restart nvargus-daemon."
+        self._start_advice = (
+            "Is the camera on that connector, and no other program using it? Cameras there are "
+            "found when the board starts; otherwise: sudo systemctl restart nvargus-daemon."
         )
 
 
