@@ -1,5 +1,13 @@
-"""From scores to gesture events: smooth over time, name a gesture once, wait until it is over."""
+"""From scores to gesture events: one event for one gesture, as soon as it is clear which it is.
 
+After Kopuklu, Gunduz, Kose and Rigoll, 'Real-time Hand Gesture Detection and Classification Using
+Convolutional Neural Networks' (FG 2019): a detector says when there is a gesture, the classifier's
+scores are weighted over that time with later ones counting more, and a gesture is named early where
+the best leads by far, else when it is over, and once only. The paper counts clips; here all goes by
+time, so that a recording gives the same events however often clips of it are scored.
+"""
+
+import math
 from typing import NamedTuple, Optional, Sequence
 
 import numpy as np
@@ -12,22 +20,36 @@ from clipedge.jetson.recogniser_settings import (
 
 __all__ = ["BACKGROUND_LABELS", "Activation", "Recogniser", "RecogniserSettings", "softmax"]
 
+# Of the weight over time: the paper's 0.2 for each of EgoGesture's 30 frames a second.
+STEEPNESS_PER_S = 6.0
+# Its middle lies at a quarter of a gesture, as in the paper.
+MIDDLE_PART = 0.25
+
 
 class Activation(NamedTuple):
     """The moment a gesture is named."""
 
     label: str
-    score: float
-    early: bool = False  # before the gesture was over
+    score: float  # 0 to 1, the weighted mean over the gesture so far
+    early: bool = False  # by its lead, before the gesture was over
 
 
 class Recogniser:
-    """Smooths the scores of overlapping clips and turns them into one activation a gesture.
+    """Turns the scores of overlapping clips into one activation a gesture.
 
-    The scores decay with time rather than with the number of clips, so that the same recording
-    gives the same activations on a fast and on a slow machine. A gesture activates when its
-    smoothed score passes the threshold; the next one may do so once the score of the first has
-    fallen below half the threshold and ``rearm_s`` has passed.
+    A period of activity begins when the smoothed score of all gestures together reaches
+    ``presence_on`` and ends when it falls below ``presence_off``. Within it, evidence is the
+    integral of the smoothed scores over time, times the weight. The best gesture is named
+
+    - early: when its evidence leads the second's by ``early_lead`` a second of the period;
+    - else after ``decide_s``, or when the period ends before that;
+
+    each time only if its mean score reaches its threshold. Then evidence starts anew, and the
+    gesture named is spent: it holds all back while it is the best. It may be named again after its
+    score fell to ``rearm_dip`` of its peak, or in the next period; another one as soon as it is the
+    best for long enough. ``rearm_s`` lies between any two activations.
+
+    A label that is denied is recognised like any other and not told.
     """
 
     def __init__(
@@ -44,23 +66,32 @@ class Recogniser:
         """
         self.settings = (settings or RecogniserSettings()).validate(labels)
         self._labels = list(labels)
+        plain = [plain_label(label) for label in labels]
         quiet = {plain_label(label) for label in self.settings.background}
-        self._is_gesture = np.array([plain_label(label) not in quiet for label in labels])
-        self._scores: Optional[np.ndarray] = None
-        self._presence: Optional[float] = None
-        self._last_time_s = 0.0
-        self._active: Optional[int] = None  # the class that activated and is not over yet
-        self._activated_s = 0.0
+        self._is_gesture = np.array([label not in quiet for label in plain])
+        self._has_background = not self._is_gesture.all()
+        own = {plain_label(label): value for label, value in self.settings.thresholds.items()}
+        self._thresholds = [own.get(label, self.settings.threshold) for label in plain]
+        self._told = _told(plain, self.settings)
+        # What the scores are where there is nothing.
+        nothing = ~self._is_gesture if self._has_background else np.ones(len(plain), bool)
+        self._nothing = (nothing / float(nothing.sum())).astype(np.float32)
+        self._gestures = self._is_gesture.astype(np.float32)
+        self._newest = np.empty(len(plain), np.float32)
+        self._smoothed = np.empty(len(plain), np.float32)
+        self._evidence = np.empty(len(plain), np.float32)  # of gestures, in seconds
+        self._rivals = np.empty(len(plain), np.float32)
+        self.reset()
 
     @property
     def presence(self) -> Optional[float]:
-        """Smoothed score of all gestures together, 0 to 1, None before the first clip."""
-        return self._presence
+        """Smoothed score that there is any gesture, 0 to 1, None before the first clip."""
+        return None if self._last_time_s is None else self._presence
 
     @property
     def scores(self) -> Optional[np.ndarray]:
-        """(classes,) float32 smoothed scores, None before the first clip."""
-        return self._scores
+        """(classes,) float32 smoothed scores, good until the next update; None before the first."""
+        return None if self._last_time_s is None else self._smoothed
 
     def update(
         self, logits: Optional[np.ndarray], time_s: float, presence: Optional[float] = None
@@ -72,53 +103,136 @@ class Recogniser:
                 nothing.
             time_s: of the clip's newest frame, on a clock that runs forward.
             presence: a detector's score that there is any gesture, 0 to 1; None without a detector:
-                then the classifier's background labels tell.
+                then the classifier's background labels tell, or how sure it is where it has none.
         """
-        if logits is None:
-            self._presence = presence
-            return None
-        scores = softmax(logits)
-        if self._scores is None:
-            # Nothing is known yet. A clip counts for the time since the clip before, so the first
-            # one only starts the clock.
-            self._scores = np.full(len(scores), 1.0 / len(scores), np.float32)
-            self._last_time_s = time_s
-        elapsed_s = max(time_s - self._last_time_s, 0.0)
-        smoothing_s = self.settings.smoothing_s
-        keep = np.exp(-elapsed_s / smoothing_s) if smoothing_s > 0 else 0.0
-        self._scores = (keep * self._scores + (1.0 - keep) * scores).astype(np.float32)
-        self._presence = float(self._scores[self._is_gesture].sum())
+        # A clip counts for the time since the clip before, so the first one only starts the clock.
+        elapsed_s = 0.0
+        if self._last_time_s is not None:
+            elapsed_s = max(time_s - self._last_time_s, 0.0)
         self._last_time_s = time_s
-        return self._activate(time_s)
+        self._smooth(logits, elapsed_s, presence)
+        if not self._active:
+            if self._presence < self.settings.presence_on:
+                return None
+            self._active, self._named, self._spent = True, False, None
+            self._start_evidence()
+        elif self._presence < self.settings.presence_off:
+            self._active = False
+            return None if self._named else self._name(time_s, early=False)
+        return self._weigh(elapsed_s, time_s)
 
     def finish(self) -> Optional[Activation]:
         """Name the gesture that is under way, as the source has ended; None where none is."""
-        return None
+        if self._last_time_s is None or not self._active or self._named:
+            return None
+        self._active = False
+        return self._name(self._last_time_s, early=False)
 
     def reset(self) -> None:
         """Forget everything, for a source that starts again or has a gap."""
-        self._scores = None
-        self._presence = None
-        self._active = None
+        self._smoothed[:] = self._nothing
+        self._presence = 0.0
+        self._last_time_s: Optional[float] = None
+        self._active = False  # a period of activity is under way
+        self._named = False  # something was named in it
+        self._spent: Optional[int] = None  # what was named last in it
+        self._peak = 0.0  # highest smoothed score of what is spent, since then
+        self._named_s = -math.inf
+        self._start_evidence()
 
-    def _activate(self, time_s: float) -> Optional[Activation]:
-        assert self._scores is not None
-        threshold = self.settings.threshold
-        if self._active is not None:
-            over = self._scores[self._active] < threshold / 2
-            if not over or time_s - self._activated_s < self.settings.rearm_s:
-                return None
-            self._active = None
-        best = int(np.where(self._is_gesture, self._scores, -1.0).argmax())
-        score = float(self._scores[best])
-        if not self._is_gesture[best] or score < threshold:
+    def _smooth(
+        self, logits: Optional[np.ndarray], elapsed_s: float, presence: Optional[float]
+    ) -> None:
+        if logits is None:
+            self._newest[:] = self._nothing
+        else:
+            softmax(logits, out=self._newest)
+        smoothing_s = self.settings.smoothing_s
+        part = 1.0 - math.exp(-elapsed_s / smoothing_s) if smoothing_s > 0.0 else 1.0
+        self._newest -= self._smoothed
+        self._newest *= part
+        self._smoothed += self._newest
+        if presence is not None:
+            self._presence += part * (presence - self._presence)
+        elif self._has_background:
+            self._presence = float(self._smoothed.dot(self._gestures))
+        else:
+            chance = 1.0 / len(self._smoothed)
+            sure = (float(self._smoothed.max()) - chance) / max(1.0 - chance, chance)
+            self._presence = max(sure, 0.0)
+
+    def _weigh(self, elapsed_s: float, time_s: float) -> Optional[Activation]:
+        """Gather evidence, and name the best gesture where it is enough."""
+        if self._spent is not None and self._holds_back(self._spent):
             return None
-        self._active, self._activated_s = best, time_s
-        return Activation(self._labels[best], score)
+        settings = self.settings
+        late_s = self._evidence_s - MIDDLE_PART * settings.gesture_s
+        weight_s = elapsed_s / (1.0 + math.exp(-STEEPNESS_PER_S * late_s))
+        np.multiply(self._smoothed, self._gestures, out=self._rivals)
+        self._rivals *= weight_s
+        self._evidence += self._rivals
+        self._weights_s += weight_s
+        self._evidence_s += elapsed_s
+        if self._evidence_s <= 0.0:
+            return None
+        if self._lead() >= settings.early_lead:
+            return self._name(time_s, early=True)
+        if not self._named and self._evidence_s >= settings.decide_s:
+            return self._name(time_s, early=False)
+        return None
+
+    def _holds_back(self, spent: int) -> bool:
+        """Tell whether what was named last is still the one to see."""
+        score = float(self._smoothed[spent])
+        self._peak = max(self._peak, score)
+        if score <= self.settings.rearm_dip * self._peak:
+            self._spent = None
+            self._start_evidence()
+            return False
+        np.multiply(self._smoothed, self._gestures, out=self._rivals)
+        if int(self._rivals.argmax()) != spent:
+            return False
+        self._start_evidence()
+        return True
+
+    def _lead(self) -> float:
+        """Evidence of the best over that of the second, for each second."""
+        best = int(self._evidence.argmax())
+        np.copyto(self._rivals, self._evidence)
+        self._rivals[best] = 0.0
+        return float(self._evidence[best] - self._rivals.max()) / self._evidence_s
+
+    def _name(self, time_s: float, early: bool) -> Optional[Activation]:
+        best = int(self._evidence.argmax())
+        if best == self._spent or self._weights_s <= 0.0:
+            return None
+        score = min(float(self._evidence[best]) / self._weights_s, 1.0)
+        if score < self._thresholds[best] or time_s - self._named_s < self.settings.rearm_s:
+            return None
+        self._named, self._named_s = True, time_s
+        self._spent, self._peak = best, float(self._smoothed[best])
+        self._start_evidence()
+        return Activation(self._labels[best], score, early) if self._told[best] else None
+
+    def _start_evidence(self) -> None:
+        self._evidence[:] = 0.0
+        self._weights_s = 0.0
+        self._evidence_s = 0.0  # how long it has been gathered
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Return scores that sum to 1: (classes,) float32 from (classes,) logits."""
-    powers = np.exp(logits - logits.max())
-    scores: np.ndarray = (powers / powers.sum()).astype(np.float32)
+def softmax(logits: np.ndarray, out: Optional[np.ndarray] = None) -> np.ndarray:
+    """Return scores that sum to 1: (classes,) float32 from (classes,) logits; ``out``: put there."""
+    scores: np.ndarray = np.empty(len(logits), np.float32) if out is None else out
+    np.subtract(logits, logits.max(), out=scores, casting="same_kind")
+    np.exp(scores, out=scores)
+    scores /= scores.sum()
     return scores
+
+
+def _told(plain: Sequence[str], settings: RecogniserSettings) -> Sequence[bool]:
+    """Tell for each label whether it is allowed and not denied."""
+    denied = {plain_label(label) for label in settings.deny}
+    if settings.allow is None:
+        return [label not in denied for label in plain]
+    allowed = {plain_label(label) for label in settings.allow} - denied
+    return [label in allowed for label in plain]

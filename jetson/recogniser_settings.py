@@ -26,14 +26,15 @@ class RecogniserSettings(NamedTuple):
     number does.
     """
 
-    threshold: float = 0.5  # cumulative score that a gesture needs
-    early_lead: float = 0.35  # of the best over the second, to be named before the gesture ends
-    smoothing_s: float = 0.3  # time constant
-    presence_on: float = 0.5  # a gesture begins
-    presence_off: float = 0.3  # and is over
+    threshold: float = 0.4  # mean score that a gesture needs
+    early_lead: float = 0.25  # of the best over the second, to be named before the gesture ends
+    decide_s: float = 0.8  # after so long the best is named, whatever its lead
+    smoothing_s: float = 0.15  # time constant of the scores
+    presence_on: float = 0.7  # a gesture begins
+    presence_off: float = 0.2  # and is over
     gesture_s: float = 1.28  # mean length of a gesture; EgoGesture's 38.4 frames at 30 a second
-    rearm_s: float = 0.8  # least time between two events
-    rearm_dip: float = 0.25  # how far the score falls before the same gesture counts again
+    rearm_s: float = 1.0  # least time between two events
+    rearm_dip: float = 0.5  # part of its peak to which a score falls before it counts again
     thresholds: Mapping[str, float] = MappingProxyType({})  # of single labels
     allow: Optional[Tuple[str, ...]] = None  # the only labels to name; None: all
     deny: Tuple[str, ...] = ()  # labels never to name
@@ -48,7 +49,7 @@ class RecogniserSettings(NamedTuple):
         """
         for name in ("threshold", "early_lead", "presence_on", "presence_off", "rearm_dip"):
             _require_number(name, getattr(self, name), 1.0)
-        for name in ("smoothing_s", "gesture_s", "rearm_s"):
+        for name in ("decide_s", "smoothing_s", "gesture_s", "rearm_s"):
             _require_number(name, getattr(self, name), float("inf"))
         if self.presence_off > self.presence_on:
             raise SpecError(
