@@ -81,6 +81,10 @@ class Recogniser:
         self._smoothed = np.empty(len(plain), np.float32)
         self._evidence = np.empty(len(plain), np.float32)  # of gestures, in seconds
         self._rivals = np.empty(len(plain), np.float32)
+        self._last_time_s: Optional[float] = None
+        self._active = False  # a period of activity is under way
+        self._named = False  # something was named in it
+        self._spent: Optional[int] = None  # what was named last in it
         self.reset()
 
     @property
@@ -132,10 +136,10 @@ class Recogniser:
         """Forget everything, for a source that starts again or has a gap."""
         self._smoothed[:] = self._nothing
         self._presence = 0.0
-        self._last_time_s: Optional[float] = None
-        self._active = False  # a period of activity is under way
-        self._named = False  # something was named in it
-        self._spent: Optional[int] = None  # what was named last in it
+        self._last_time_s = None
+        self._active = False
+        self._named = False
+        self._spent = None
         self._peak = 0.0  # highest smoothed score of what is spent, since then
         self._named_s = -math.inf
         self._start_evidence()
@@ -221,7 +225,7 @@ class Recogniser:
 
 
 def softmax(logits: np.ndarray, out: Optional[np.ndarray] = None) -> np.ndarray:
-    """Return scores that sum to 1: (classes,) float32 from (classes,) logits; ``out``: put there."""
+    """Return scores that sum to 1, (classes,) float32 from (classes,) logits, in ``out`` if given."""
     scores: np.ndarray = np.empty(len(logits), np.float32) if out is None else out
     np.subtract(logits, logits.max(), out=scores, casting="same_kind")
     np.exp(scores, out=scores)
