@@ -112,9 +112,11 @@ class Painter:
         elif self._source_size is None:
             self._draw_notice(area, "waiting for the first picture", board.source.detail, look.TEXT)
         if view.paused:
-            self._draw_badge(area, "paused", top=True)
+            self._draw_badge(area, "paused", look.TEXT, top=True)
         if view.message:
-            self._draw_badge(area, view.message, top=False)
+            self._draw_badge(area, view.message, look.TEXT, top=False)
+        elif board.complaint and not view.help:
+            self._draw_badge(area, board.complaint, look.BAR, top=False)
 
     def _darken(self, area: np.ndarray) -> None:
         """Make it grey and dark."""
@@ -159,11 +161,13 @@ class Painter:
     def _line(self, area: np.ndarray, text: str, at: Tuple[int, int], colour: Colour) -> None:
         self._lettering.draw(area, text, at, self._layout.px(LINE), colour, look.DARK)
 
-    def _draw_badge(self, area: np.ndarray, text: str, top: bool) -> None:
-        """Write a line on a dark ground into a corner."""
+    def _draw_badge(self, area: np.ndarray, text: str, colour: Colour, top: bool) -> None:
+        """Write up to three lines on a dark ground into a corner."""
         px = self._layout.px
-        text = self._lettering.fitted(text, px(LINE), area.shape[1] - px(48))
-        width = self._lettering.width(text, px(LINE)) + px(20)
-        y = px(12) if top else area.shape[0] - px(12) - px(26)
-        area[y : y + px(26), px(12) : px(12) + width] = look.DARK
-        self._line(area, text, (px(22), y + px(18)), look.TEXT)
+        lines = self._lettering.wrapped(text, px(LINE), area.shape[1] - px(44), 3)
+        width = max(self._lettering.width(line, px(LINE)) for line in lines) + px(20)
+        height = px(20) * len(lines) + px(6)
+        y = px(12) if top else area.shape[0] - px(12) - height
+        area[y : y + height, px(12) : px(12) + width] = look.DARK
+        for number, line in enumerate(lines):
+            self._line(area, line, (px(22), y + px(18) + px(20) * number), colour)

@@ -53,11 +53,11 @@ class GuiWindow(Closing):
         """The user closed it; showing a picture would open it again."""
         cv2 = self._cv2
         try:
-            # GTK never says that a window is visible, Cocoa never whether it sizes itself.
-            return bool(
-                cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) <= 0
-                and cv2.getWindowProperty(self._title, cv2.WND_PROP_AUTOSIZE) < 0
-            )
+            visible = cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE)
+            if visible >= 0:
+                return bool(visible == 0)
+            # GTK does not tell; but it knows nothing at all of a window that is gone.
+            return bool(cv2.getWindowProperty(self._title, cv2.WND_PROP_AUTOSIZE) < 0)
         except cv2.error:  # Qt, when its last window is gone
             return True
 

@@ -39,6 +39,8 @@ class Lettering:
 
     def width(self, text: str, height: float, bold: bool = False) -> int:
         """Return how wide a text is, in pixels, whose capitals are ``height`` pixels high."""
+        if not text:
+            return 0
         font, scale, thickness = self._font(height, bold)
         size = self._cv2.getTextSize(ascii_text(text), font, scale, thickness)[0]
         return int(size[0])
