@@ -7,9 +7,9 @@ import numpy as np
 from clipedge.jetson.errors import ClipError
 from clipedge.jetson.spec import ClipSpec
 
-# A picture so many times as large as the model's is halved first, again and again.
-# 3 is nearer to the released weights' filter than 2 and 4 are.
-WORTH_HALVING = 3.0
+# A picture so many times as large as the model's is halved first, again and again. With 3 it is
+# slower, with 2 and less further from the released weights' filter.
+WORTH_HALVING = 2.5
 
 
 class Preprocessor:
@@ -18,11 +18,11 @@ class Preprocessor:
     The geometry is the released weights' own: the long side is rounded down and the crop's corner
     rounded to the nearest pixel of the scaled picture. They used PIL's bilinear filter, which
     averages over a triangle when it shrinks. OpenCV's INTER_AREA averages over a box; halving large
-    pictures before makes a filter between the two. On 90 frames of real videos made 4.6, 6.4 and
-    9.8 times smaller the mean difference from PIL is 0.98, 1.29 and 1.42 grey levels; of INTER_AREA
-    alone it is 1.45, 1.85 and 2.25, at more than twice the time. Enlarging is bilinear in both.
-    Cropping before scaling would be cheaper still and is not done: it puts the crop a part of a
-    pixel aside, which costs up to 0.4 grey levels.
+    pictures before makes a filter between the two. On 90 frames of real videos, made 3, 4.29, 6.43
+    and 9.64 times smaller, it is 0.95, 1.14, 1.16 and 1.90 grey levels from PIL's on average,
+    INTER_AREA alone 1.28, 1.61, 2.13 and 2.78, at more than twice the time. Enlarging is bilinear
+    in both. Cropping before scaling would be cheaper still and is not done: it puts the crop a part
+    of a pixel aside, which costs up to 0.4 grey levels.
 
     It keeps pictures to write into, so two threads must not share one.
     """

@@ -96,6 +96,23 @@ def test_what_is_scored_is_what_the_live_path_sees_bit_for_bit(shared, tmp_path,
             assert clip.astype(np.float32).tobytes() in live
 
 
+@pytest.mark.parametrize("count", [1, 2, 7, 10])
+def test_a_video_shorter_than_a_clip_is_looped_as_the_live_path_loops_it(
+    tmp_path, write_video, count
+):
+    rng = np.random.default_rng(count)
+    frames = rng.integers(0, 256, (count, 48, 64, 3)).astype(np.uint8)
+    path = write_video(tmp_path / "short.avi", frames, 24.0)
+    preprocess, buffer = Preprocessor(SPEC), ClipBuffer(SPEC)
+    with VideoFile(path) as source:
+        for frame in source.pictures():
+            buffer.push(preprocess(frame.image), frame.timestamp_s)
+    video = EvaluationClips(catalog(path), SPEC)[0]
+    assert not buffer.ready
+    assert len(video.frames) == 1
+    np.testing.assert_array_equal(video.frames.astype(np.float32), buffer.looped_clip())
+
+
 def test_a_folder_of_frames_is_a_video(tmp_path, grey_ramp):
     folder = write_pictures(tmp_path / "00001", grey_ramp(8, step=20))
     video = EvaluationClips(catalog(folder), SPEC)[0]
