@@ -56,8 +56,9 @@ class Summary(Output):
 
     def __str__(self) -> str:
         took_s = time.perf_counter() - self._started_s
+        gestures = "1 gesture" if self.event_count == 1 else f"{self.event_count} gestures"
         text = (
-            f"{self.event_count} gestures in {self.length_s:.1f} s of video "
+            f"{gestures} in {self.length_s:.1f} s of video "
             f"({self.frames} frames, {self.clips} clips scored) in {took_s:.1f} s"
         )
         if self._latencies_ms:

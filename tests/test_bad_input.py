@@ -7,6 +7,7 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
 import time
 
@@ -37,6 +38,10 @@ def material(tmp_path_factory):
     (folder / "noise.pt").write_bytes(os.urandom(5000))
     (folder / "empty").mkdir()
     (folder / "a_file").write_text("x")
+    # Names something again and again, whatever it sees.
+    (folder / "eager.json").write_text(
+        '{"threshold": 0.01, "presence_on": 0, "presence_off": 0, "early_lead": 0, "rearm_dip": 1}'
+    )
     return folder
 
 
@@ -112,6 +117,16 @@ CASES = [
     ("gesture-demo --model good.onnx --source none.mp4", "no such source"),
     ("gesture-demo --model good.onnx --source empty", "no frames in this folder"),
     ("gesture-demo --model good.onnx --source none.mp4 --events /proc/none", "no such source"),
+    ("gesture-demo --model good.onnx --source 97", "97"),
+    ("gesture-demo --model good.onnx --source http://127.0.0.1:9/", "127.0.0.1:9"),
+    ("gesture-demo --model good.onnx", "--source and --replay"),
+    ("gesture-demo --model good.onnx --replay none.session", "none.session"),
+    ("gesture-demo --model good.onnx --replay noise.mp4", "noise.mp4"),
+    ("gesture-demo --model good.onnx --source VIDEO --deny wave", "'wave'"),
+    ("gesture-demo --model good.onnx --source VIDEO --recogniser a_file", "a_file"),
+    ("gesture-demo --model good.onnx --source VIDEO --display window", "--display web"),
+    ("gesture-demo --model good.onnx --source VIDEO --display web --web 127.0.0.1:BUSY", "BUSY"),
+    ("gesture-demo --model good.onnx --source VIDEO --display web --web 203.0.113.1:80", "203."),
 ]
 
 
@@ -125,8 +140,39 @@ def place(material, command):
     return material
 
 
+@pytest.fixture(scope="module")
+def noisy_video(tmp_path_factory):
+    """A video that does not compress, a minute long."""
+    import cv2
+    import numpy as np
+
+    path = tmp_path_factory.mktemp("video") / "noise.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 24, (320, 240))
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 255, (8, 240, 320, 3), dtype=np.uint8)
+    for number in range(1440):
+        writer.write(noise[number % 8])
+    writer.release()
+    return path
+
+
+@pytest.fixture(scope="module")
+def busy_port():
+    """A port of loopback that somebody else listens on."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        yield taken.getsockname()[1]
+
+
 @pytest.mark.parametrize(("line", "message"), CASES, ids=[line for line, _ in CASES])
-def test_bad_input_is_refused_in_two_lines_and_leaves_nothing(command, place, line, message):
+def test_bad_input_is_refused_in_two_lines_and_leaves_nothing(
+    command, place, noisy_video, busy_port, line, message
+):
+    line, message = (
+        text.replace("VIDEO", str(noisy_video)).replace("BUSY", str(busy_port))
+        for text in (line, message)
+    )
     before = everything_in(place)
     done = run(command, line, place)
     assert_refused(done, line.split()[0], message)
@@ -160,27 +206,18 @@ def test_a_full_disk_leaves_no_file(command, place, small_disk, line):
     assert everything_in(small_disk) == {}
 
 
-def test_a_recording_that_fills_the_disk_leaves_no_file(command, place, small_disk, noisy_video):
-    line = f"gesture-demo --model good.onnx --source {noisy_video} --record {small_disk}/r.mp4"
-    done = run(command, line, place)
-    assert_refused(done, "gesture-demo", "Is the disk full?")
-    assert everything_in(small_disk) == {}
-
-
-@pytest.fixture(scope="module")
-def noisy_video(tmp_path_factory):
-    """A video that does not compress, a minute long."""
-    import cv2
-    import numpy as np
-
-    path = tmp_path_factory.mktemp("video") / "noise.mp4"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 24, (320, 240))
-    rng = np.random.default_rng(0)
-    noise = rng.integers(0, 255, (8, 240, 320, 3), dtype=np.uint8)
-    for number in range(1440):
-        writer.write(noise[number % 8])
-    writer.release()
-    return path
+@pytest.mark.parametrize("output", ["--record DISK/r.mp4", "--save-session DISK/s.session"])
+def test_what_fills_the_disk_ends_alone_and_every_event_is_kept(
+    command, place, small_disk, noisy_video, output
+):
+    line = f"gesture-demo --model good.onnx --source {noisy_video} --recogniser eager.json "
+    whole = run(command, line, place)
+    done = run(command, line + output.replace("DISK", str(small_disk)), place)
+    assert whole.returncode == 0
+    assert done.returncode == 1
+    assert len(done.stdout.splitlines()) == len(whole.stdout.splitlines()) > 0
+    assert "the disk is full" in done.stderr
+    assert not list(small_disk.glob("*.mp4"))
 
 
 INTERRUPTED = [

@@ -18,9 +18,16 @@ SPEC = ClipSpec(
     model="tiny", labels=("wave", "swipe", "No gesture"), dataset="test", frames=4, size=16
 )
 
+# Names something again and again, whatever it sees: the weights are random.
+EAGER = {
+    "threshold": 0.01, "presence_on": 0, "presence_off": 0, "early_lead": 0, "rearm_s": 0.3,
+    "rearm_dip": 1,
+}  # fmt: skip
+
 
 @pytest.fixture
 def model(model_writer, tmp_path):
+    (tmp_path / "recogniser.json").write_text(json.dumps(EAGER))
     return model_writer(tmp_path / "model.onnx", spec=SPEC)
 
 
@@ -42,9 +49,7 @@ def run(*arguments):
 
 
 def test_events_are_json_lines_on_stdout_and_talk_is_on_stderr(model, video, capsys):
-    status = run(
-        "--model", model, "--source", video, "--threshold", "0.01", "--backend", "onnxruntime"
-    )
+    status = run("--model", model, "--source", video, "--backend", "onnxruntime")
     out, err = capsys.readouterr()
     assert status == 0
     events = [json.loads(line) for line in out.splitlines()]
@@ -57,7 +62,7 @@ def test_events_are_json_lines_on_stdout_and_talk_is_on_stderr(model, video, cap
 
 def test_events_go_to_a_file_and_the_annotated_video_beside_it(model, video, tmp_path, capsys):
     events, record = tmp_path / "events.jsonl", tmp_path / "out.mp4"
-    status = run("--model", model, "--source", video, "--threshold", "0.01",
+    status = run("--model", model, "--source", video,
                  "--events", events, "--record", record, "--backend", "onnxruntime")  # fmt: skip
     assert status == 0
     lines = events.read_text().splitlines()
@@ -71,7 +76,7 @@ def test_events_go_to_a_file_and_the_annotated_video_beside_it(model, video, tmp
 def test_recognised_is_compared_with_true(model, video, tmp_path, capsys):
     truth = tmp_path / "truth.jsonl"
     truth.write_text('{"start_s": 0.2, "end_s": 2.0, "label": "wave"}\n')
-    status = run("--model", model, "--source", video, "--truth", truth, "--threshold", "0.01",
+    status = run("--model", model, "--source", video, "--truth", truth,
                  "--events", tmp_path / "e.jsonl", "--backend", "onnxruntime")  # fmt: skip
     assert status == 0
     assert "of 1 gestures recognised" in capsys.readouterr().out
@@ -220,8 +225,8 @@ def test_a_session_is_replayed_to_the_same_bytes(model, tmp_path, monkeypatch, c
     session, live, again = (tmp_path / name for name in ("s.session", "live.jsonl", "again.jsonl"))
     with monkeypatch.context() as patched:
         patched.setattr(demo, "open_source", lambda *_: StoppedCamera(lambda: None))
-        assert run("--model", model, "--source", "0", "--threshold", "0.01", "--rate", "9",
-                   "--events", live, "--save-session", session) == 0  # fmt: skip
+        assert run("--model", model, "--source", "0", "--rate", "9", "--events", live,
+                   "--save-session", session) == 0  # fmt: skip
     assert run("--model", model, "--replay", session, "--events", again) == 0
     assert live.read_bytes()
     assert again.read_bytes() == live.read_bytes()
@@ -238,7 +243,7 @@ def test_an_output_that_fails_ends_alone(model, video, tmp_path, monkeypatch, ca
 
     monkeypatch.setattr(ClipSaver, "add", full)
     events, record = tmp_path / "events.jsonl", tmp_path / "out.mp4"
-    status = run("--model", model, "--source", video, "--threshold", "0.01", "--events", events,
+    status = run("--model", model, "--source", video, "--events", events,
                  "--save-clips", tmp_path / "clips", "--record", record)  # fmt: skip
     assert status == 1
     assert "--save-clips" in capsys.readouterr().err
