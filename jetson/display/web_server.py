@@ -159,6 +159,7 @@ class _Live(_Guarded, WebSocketHandler):
         assert hub is not None
         self._hub = hub
         self._viewer = Viewer(self)
+        self._line: Optional[IOStream] = None
 
     def prepare(self) -> None:
         super().prepare()
@@ -170,6 +171,8 @@ class _Live(_Guarded, WebSocketHandler):
         return True
 
     def open(self, *_: str, **__: str) -> None:
+        assert self.ws_connection is not None
+        self._line = self.ws_connection.stream  # which close() forgets
         self.set_nodelay(True)
         self._hub.join(self._viewer)
 
@@ -183,9 +186,8 @@ class _Live(_Guarded, WebSocketHandler):
 
     def abort(self) -> None:
         """Let go of a viewer that does not answer."""
-        protocol = self.ws_connection
-        if protocol is not None and protocol.stream is not None:
-            protocol.stream.close()
+        if self._line is not None:
+            self._line.close()
 
 
 class _Server(HTTPServer):
@@ -235,11 +237,16 @@ async def _say_goodbye(hub: Hub) -> None:
         await asyncio.wait(told, timeout=LAST_STATE_S)
     for viewer in tuple(hub.viewers):
         viewer.connection.close(GOING_AWAY, "the run has ended")
+    await _all_gone(hub)
+    for viewer in tuple(hub.viewers):
+        viewer.connection.abort()
+    await _all_gone(hub)
+
+
+async def _all_gone(hub: Hub) -> None:
     until_s = time.monotonic() + GOODBYE_S
     while hub.viewers and time.monotonic() < until_s:
         await asyncio.sleep(0.01)
-    for viewer in tuple(hub.viewers):
-        viewer.connection.abort()
 
 
 def _application(access: Access, hub: Hub) -> Application:
