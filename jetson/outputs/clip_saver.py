@@ -95,7 +95,7 @@ class ClipSaver(Output):
                 self.name,
                 self._left_out,
             )
-        log.info("%s: %d clips.", self.name, self._writer.count)
+        log.info("%s: clips kept: %d.", self.name, self._writer.count)
         self._tell_failure()
 
     def _keep(self, frame: Frame) -> None:

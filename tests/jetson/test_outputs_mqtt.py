@@ -18,6 +18,7 @@ from clipedge.jetson.outputs import mqtt
 from clipedge.jetson.outputs.mqtt import Address, Mqtt, parse_url
 
 PATIENCE_S = 30
+SOON_S = (0.1, 0.1)
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
 PASSWORD = "s3cret#/@x"
 QUOTED = "s3cret%23%2F%40x"
@@ -115,7 +116,7 @@ class Listener:
         self._client.on_connect = lambda client, *rest: client.subscribe("home/#", 1)
         self._client.on_subscribe = lambda *rest: listening.set()
         self._client.on_message = lambda client, data, message: self.messages.append(message)
-        self._client.reconnect_delay_set(1, 1)
+        self._client.reconnect_delay_set(*SOON_S)
         self._client.connect_async("localhost", port)
         self._client.loop_start()
         assert listening.wait(PATIENCE_S)
@@ -238,7 +239,7 @@ def test_a_run_that_ends_at_once_delivers_its_events(broker, listen):
 def test_no_event_is_missed_where_the_broker_comes_late_or_goes_and_comes_back(
     broker, listen, monkeypatch, caplog
 ):
-    monkeypatch.setattr(mqtt, "RETRY_S", (1, 1))
+    monkeypatch.setattr(mqtt, "RETRY_S", SOON_S)
     one = broker()
     listener = listen(one.port)
     one.stop()
@@ -255,14 +256,28 @@ def test_no_event_is_missed_where_the_broker_comes_late_or_goes_and_comes_back(
         one.start()
         wait_until(lambda: listener.frames() == list(range(60)))
         wait_until(lambda: listener.status()[-1] == "online")
-    assert caplog.text.count("Trying again") <= 4  # not with every attempt
+
+
+def test_a_broker_that_is_not_there_is_told_once_and_not_with_every_attempt(monkeypatch, caplog):
+    pytest.importorskip("paho.mqtt.client", reason="paho-mqtt is not installed")
+    monkeypatch.setattr(mqtt, "RETRY_S", SOON_S)
+    attempts, on_connect_fail = [], Mqtt._on_connect_fail
+
+    def note(self, client, data):
+        on_connect_fail(self, client, data)
+        attempts.append(client)
+
+    monkeypatch.setattr(Mqtt, "_on_connect_fail", note)
+    with Mqtt(f"mqtt://localhost:{free_port()}/home/hall"):
+        wait_until(lambda: len(attempts) > 2)
+    assert caplog.text.count("refused. Trying again; events wait meanwhile") == 1
 
 
 @needs_broker
 def test_a_wrong_password_is_told_once_and_never_shown(
     broker, listen, tmp_path, monkeypatch, caplog
 ):
-    monkeypatch.setattr(mqtt, "RETRY_S", (1, 1))
+    monkeypatch.setattr(mqtt, "RETRY_S", SOON_S)
     monkeypatch.setattr(mqtt, "CLOSE_S", 0.5)
     caplog.set_level("INFO")
     users = tmp_path / "users"
@@ -328,6 +343,19 @@ def test_a_broker_that_hangs_does_not_hold_up_the_end(broker, monkeypatch):
     with pytest.raises(ClipedgeError, match="1 event did not reach the broker"):
         out.close()
     assert time.monotonic() - began_s < PATIENCE_S / 2
+
+
+def test_a_connection_that_cannot_be_stopped_does_not_hold_up_the_end(monkeypatch):
+    pytest.importorskip("paho.mqtt.client", reason="paho-mqtt is not installed")
+    monkeypatch.setattr(mqtt, "CLOSE_S", 0.1)
+    out, never = Mqtt(f"mqtt://localhost:{free_port()}/home/hall"), threading.Event()
+    loop_stop = out._client.loop_stop
+    monkeypatch.setattr(out._client, "loop_stop", lambda: never.wait(PATIENCE_S))
+    began_s = time.monotonic()
+    out.close()
+    assert time.monotonic() - began_s < PATIENCE_S / 2
+    never.set()
+    loop_stop()
 
 
 def test_what_waits_is_bounded_and_what_is_lost_is_counted(monkeypatch, caplog):
