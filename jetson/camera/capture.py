@@ -26,10 +26,11 @@ from clipedge.jetson.errors import SourceError
 log = logging.getLogger(__name__)
 
 OPEN_LIMIT_S = 20.0  # until the first picture; a camera in the network takes seconds
-STALL_S = 1.5  # without a picture, and it is lost; it shall be noticed within 2 s
+STALL_S = 1.25  # without a picture, and it is lost; it shall be noticed within 2 s
+GRACE_S = 0.5  # for a lost one to wake by itself, before another reader takes over
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 5.0  # before a lost camera is opened again; it doubles
 MOST_STUCK = 3  # readers left behind in a call that does not return
-CLOSE_LIMIT_S = 0.7  # Ctrl-C shall end everything within 1 s
+CLOSE_LIMIT_S = 0.5  # Ctrl-C shall end everything within 1 s
 RATE_SPAN_S, RATE_LEAST_S = 2.0, 0.5  # the rate is measured over as much, and no less
 MOST_UNDECODABLE = 100  # pictures one after the other
 
@@ -256,9 +257,13 @@ class Capture(Source):
                 self._changed.wait(limit_s - silent_s)
                 continue
             self._lose(f"{self.name} has given no picture for {limit_s:g} s. {self._device.advice}")
-            if not self._device.exclusive:
+            grace_s = limit_s + GRACE_S - silent_s
+            if self._device.exclusive:
+                self._changed.wait()  # until it wakes: it ends, or goes on as if nothing was
+            elif grace_s <= 0:
                 return
-            self._changed.wait()  # until it wakes: it ends, or goes on as if nothing was
+            else:
+                self._changed.wait(grace_s)
         if not (self._closing or self._device.once):
             self._lose(reading.problem)
 
@@ -305,7 +310,7 @@ class Capture(Source):
         try:
             with self._changed:
                 while self._state == OPENING and not self._detail:
-                    self._changed.wait()
+                    self._changed.wait(TICK_S)
                 if self._state != LIVE and not self._frames:
                     problem = self._detail
         except BaseException:  # Ctrl-C: it takes too long
