@@ -197,7 +197,8 @@ class Mqtt(Output):
         self._publish(self._status_topic, "online", retain=True)
 
     def _on_connect_fail(self, client: Any, data: Any) -> None:
-        self._say_trouble(str(sys.exc_info()[1]))  # paho calls this where it handles the error
+        error = sys.exc_info()[1]  # paho calls this where it handles the error
+        self._say_trouble(getattr(error, "strerror", None) or str(error))
 
     def _on_disconnect(self, *details: Any) -> None:
         if self._connected.is_set() and not self._closed:

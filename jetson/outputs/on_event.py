@@ -61,6 +61,7 @@ class OnEvent(Output):
         self._arguments = _parse(command)
         self._every_s, self._at_once = every_s, at_once
         self._running: List[subprocess.Popen[bytes]] = []
+        self._ended_by_us = False  # what still ran at the end: that is no failure of theirs
         self._acted_s: Optional[float] = None  # time of the last event that was acted on
         self._counts = {"run": 0, "failed": 0, "too soon": 0, "too many": 0}
 
@@ -110,7 +111,7 @@ class OnEvent(Output):
             status = process.poll()
             if status is not None:
                 self._running.remove(process)
-                if status:
+                if status and not self._ended_by_us:
                     self._failure(_status_text(status))
 
     def _failure(self, reason: str) -> None:
@@ -126,8 +127,11 @@ class OnEvent(Output):
             self._reap()
 
     def _signal(self, number: int) -> None:
+        if self._running:
+            name = signal.Signals(number).name
+            log.warning("%s: %d still run; they get %s.", self.name, len(self._running), name)
         for process in self._running:
-            log.warning("%s still runs; it gets %s.", self.name, signal.Signals(number).name)
+            self._ended_by_us = True
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, number)
 

@@ -170,7 +170,9 @@ def test_a_program_that_vanishes_is_a_failure_and_no_end(script, caplog):
     assert "No such file" in caplog.text
 
 
-def test_what_still_runs_at_the_end_is_ended_with_its_children(script, tmp_path, monkeypatch):
+def test_what_still_runs_at_the_end_is_ended_with_its_children(
+    script, tmp_path, monkeypatch, caplog
+):
     monkeypatch.setattr(on_event, "GRACE_S", 0.05)
     monkeypatch.setattr(on_event, "TERM_S", 0.3)
     body = f"trap '' TERM\nsh -c 'trap \"\" TERM; echo $$ > {tmp_path}/child; exec sleep 600'"
@@ -181,6 +183,8 @@ def test_what_still_runs_at_the_end_is_ended_with_its_children(script, tmp_path,
     out.close()
     assert time.monotonic() - began_s < PATIENCE_S
     assert not out._running
+    assert "1 still run; they get SIGTERM" in caplog.text and "SIGKILL" in caplog.text
+    assert "failed" not in caplog.text
     child = int((tmp_path / "child").read_text())
     wait_until(lambda: not alive(child))
 
