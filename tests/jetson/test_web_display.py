@@ -226,11 +226,11 @@ def test_a_lost_source_is_told_and_that_it_is_found(run):
 
 def test_each_picture_is_asked_for(run):
     with run.going(), Page(run) as page:
-        for _ in range(5):
+        for _ in range(3):
             page.read()
         assert not page.pictures
         assert page.picture().shape == (48, 64, 3)
-        for _ in range(5):
+        for _ in range(3):
             page.read()
         assert len(page.pictures) == 1
         assert page.picture() is not None and len(page.pictures) == 2
