@@ -1,5 +1,6 @@
 """Files played as a camera would give them: at their own pace, or again and again."""
 
+import math
 import time
 from typing import Callable, Iterator, Optional
 
@@ -71,15 +72,22 @@ class RealTime(Source):
             return
         first_s = frame.timestamp_s
         start_s = time.monotonic() - first_s
+        asked_s, late_before_s = start_s, math.inf
         while frame is not None:
             self._frames += 1
             self._span_s = frame.timestamp_s - first_s
             yield from self._wait_for(start_s + frame.timestamp_s)
             following = next(pictures, None)
-            if following is not None and start_s + following.timestamp_s <= time.monotonic():
+            late_s = time.monotonic() - (start_s + frame.timestamp_s)
+            due = following is not None and start_s + following.timestamp_s <= asked_s
+            if due and late_s < late_before_s:
                 self._dropped += 1
+                late_before_s = late_s
             else:
+                if late_s >= late_before_s:  # decoding is too slow to catch up: play slower
+                    start_s += late_s
                 yield frame
+                asked_s, late_before_s = time.monotonic(), math.inf
             frame = following
         self._ended = True
 

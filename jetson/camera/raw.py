@@ -44,7 +44,7 @@ def open_raw(options: SourceOptions) -> Source:
     reader = RawReader(number, options.raw_size, options.raw_format)
     if options.frame_rate_hz is not None:
         raw = RawFile(reader, options.frame_rate_hz)
-        return RealTime(raw) if options.realtime else raw
+        return RealTime(raw) if options.realtime or options.watched else raw
     if stat.S_ISREG(os.fstat(number).st_mode):
         raise UsageError(
             "--source -: standard input is a file, which says no times: give its --frame-rate."

@@ -206,7 +206,7 @@ def test_a_first_clip_that_cannot_be_written_leaves_no_class(tmp_path, camera, m
         (["--count", "0"], 2, "above 0"),
         (["--seconds", "61"], 2, "a clip holds one gesture"),
         (["--countdown", "-1"], 2, "from 0 to 60"),
-        (["--source", "97"], 1, "Camera 97 does not open"),
+        (["--source", "97"], 1, "there is no /dev/video97"),
     ],
 )
 def test_a_wrong_call_is_told_in_two_lines_at_most_and_leaves_nothing(
