@@ -59,7 +59,7 @@ class ClipSaver(Output):
         self._told = False
         self._writer = _Writer(ClassFolders(folder), spec, self._interval_s)
         # Pictures, events, and at the end None.
-        self._waiting: queue.Queue[Union[Frame, GestureEvent, None]] = queue.Queue()
+        self._waiting = queue.Queue()  # type: queue.Queue[Union[Frame, GestureEvent, None]]
         self._room = threading.Semaphore(LONGEST_QUEUE)  # for pictures alone: no event is left out
         self._thread: Optional[threading.Thread] = threading.Thread(
             target=self._run, name="clip saver", daemon=True

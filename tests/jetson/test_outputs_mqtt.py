@@ -77,9 +77,10 @@ class Broker:
 
 
 @pytest.fixture
-def broker(tmp_path):
+def broker(tmp_path, monkeypatch):
     """`broker(settings, start)`: a broker that ends with the test."""
     pytest.importorskip("paho.mqtt.client", reason="paho-mqtt is not installed")
+    monkeypatch.setattr(mqtt, "CLOSE_S", PATIENCE_S)  # of a run whose events arrive
     with contextlib.ExitStack() as stack:
 
         def make(*settings, start=True):
@@ -278,7 +279,6 @@ def test_a_wrong_password_is_told_once_and_never_shown(
     broker, listen, tmp_path, monkeypatch, caplog
 ):
     monkeypatch.setattr(mqtt, "RETRY_S", SOON_S)
-    monkeypatch.setattr(mqtt, "CLOSE_S", 0.5)
     caplog.set_level("INFO")
     users = tmp_path / "users"
     users.write_text("")
@@ -294,6 +294,7 @@ def test_a_wrong_password_is_told_once_and_never_shown(
     refused = Mqtt(f"mqtt://me:{QUOTED}x@localhost:{port}/home/hall")
     refused.add(step(2))
     wait_until(lambda: "uthori" in caplog.text)  # paho 1 and 2 spell it in two ways
+    monkeypatch.setattr(mqtt, "CLOSE_S", 0.5)
     with pytest.raises(ClipedgeError, match=r"1 event did not reach the broker \(.*uthori"):
         refused.close()
     refused.close()
@@ -308,7 +309,6 @@ def test_tls_takes_only_a_certificate_that_is_trusted(
 ):
     if shutil.which("openssl") is None:
         pytest.skip("no openssl to make a certificate with: apt-get install openssl")
-    monkeypatch.setattr(mqtt, "CLOSE_S", 0.5)
     key, authority = tmp_path / "key.pem", tmp_path / "cert.pem"
     subprocess.check_call(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
@@ -322,8 +322,10 @@ def test_tls_takes_only_a_certificate_that_is_trusted(
     refusing = Mqtt(url)
     refusing.add(step(1))
     wait_until(lambda: "certificate" in caplog.text)
+    monkeypatch.setattr(mqtt, "CLOSE_S", 0.5)
     with pytest.raises(ClipedgeError, match="did not reach"):
         refusing.close()
+    monkeypatch.setattr(mqtt, "CLOSE_S", PATIENCE_S)
     monkeypatch.setenv("SSL_CERT_FILE", str(authority))
     with Mqtt(url) as out:
         out.add(step(2))
@@ -332,8 +334,8 @@ def test_tls_takes_only_a_certificate_that_is_trusted(
 
 @needs_broker
 def test_a_broker_that_hangs_does_not_hold_up_the_end(broker, monkeypatch):
-    monkeypatch.setattr(mqtt, "CLOSE_S", 0.3)
     one = broker()
+    monkeypatch.setattr(mqtt, "CLOSE_S", 0.3)
     out = Mqtt(f"mqtt://localhost:{one.port}/home/hall")
     assert out._connected.wait(PATIENCE_S)
     wait_until(lambda: out._waiting == 0)

@@ -96,7 +96,7 @@ def run(source, output, settings=SETTINGS, spec=SPEC):
 
 def record(folder, model, source=None):
     """A live run with its session and its file of events."""
-    source = source or Camera()
+    source = source or Camera(gestures=1)
     path = folder / "run.session"
     with Outputs([EventLines(folder / "live.jsonl"),
                   SessionWriter(path, facts_of(model, source))]) as outputs:  # fmt: skip
@@ -186,7 +186,7 @@ def test_a_session_tells_how_it_was_made_and_no_password(tmp_path, model):
 
 
 def test_other_settings_give_what_would_have_happened_and_are_named(tmp_path, model):
-    path = record(tmp_path, model)
+    path = record(tmp_path, model, Camera())
     other = SETTINGS._replace(background=("No gesture", "Green"))
     events, differences = replay(tmp_path, path, model, other)
     assert [event.label for event in events] == ["Red", "Red"]
