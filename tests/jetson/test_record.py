@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from clipedge.jetson import motion_jpeg, record
-from clipedge.jetson.camera import Frame, Source
+from clipedge.jetson.camera import Frame, Source, SourceStatus
 from clipedge.jetson.camera.video import VideoFile
 from clipedge.jetson.errors import SourceError
 from clipedge.jetson.record_cli import main
@@ -164,6 +164,42 @@ def test_a_camera_that_goes_leaves_what_was_kept(tmp_path, camera, capsys):
     assert held(tmp_path) == ["wave/wave_0001.avi"]
     assert "wave       1" in out
     assert err.splitlines()[-1].startswith("gesture-record: camera 0 gives no more frames")
+
+
+class BriefLoss(FakeCamera):
+    """Is lost for a moment at each of these frames."""
+
+    at = ()
+    state = "live"
+
+    @property
+    def status(self):
+        return SourceStatus(self.state)
+
+    def __iter__(self):
+        for frame in super().__iter__():
+            if frame.number in self.at:
+                self.state = "lost"
+                yield None
+                self.state = "live"
+            yield None  # a tick alone is no loss
+            yield frame
+
+
+def test_a_clip_begins_anew_when_the_camera_was_lost_and_kept_ones_stay(
+    tmp_path, monkeypatch, capsys
+):
+    camera = BriefLoss(rate_hz=30.0)
+    camera.at = (60, 350)  # in the first countdown; while the second clip is recorded
+    monkeypatch.setattr(record, "open_source", lambda text, options: camera)
+    assert run(tmp_path, "--yes", "--count", "2", "--seconds", "2", "--preview", "none") == 0
+    assert capsys.readouterr().err.count("begins anew when the camera is back") == 2
+    assert len(held(tmp_path)) == 2
+    for name, first in (("wave_0001.avi", 61 + 1 + 90), ("wave_0002.avi", 351 + 90)):
+        with VideoFile(tmp_path / "wave" / name) as source:
+            frames = list(source)
+        assert len(frames) == 60
+        assert frames[0].image.mean() == pytest.approx(first % 200, abs=3)
 
 
 def test_a_full_disk_leaves_what_was_kept_and_nothing_half_written(
