@@ -68,9 +68,13 @@ class Outputs(Closing):
                 self._close(output)
 
     def close(self) -> None:
-        """Finish all of them."""
-        while self._going:
+        """Finish all of them, also where an interrupt comes while one does."""
+        if not self._going:
+            return
+        try:
             self._close(self._going.pop(0))
+        finally:
+            self.close()
 
     def _close(self, output: Output) -> None:
         try:
