@@ -27,6 +27,7 @@ from clipedge.export.parity import (
 )
 from clipedge.jetson.errors import ClipedgeError, UsageError
 from clipedge.jetson.files import PathLike, writable_folder, write_set
+from clipedge.jetson.recogniser_settings import RecogniserSettings, settings_path
 from clipedge.jetson.spec import RANDOM_WEIGHTS, SPEC_SUFFIX, ClipSpec
 
 log = logging.getLogger(__name__)
@@ -76,8 +77,9 @@ def export_model(
 ) -> ExportResult:
     """Export a checkpoint, or an architecture with random weights, to a folder.
 
-    Writes NAME.onnx, NAME.spec.json and NAME.parity.json, and NAME_FORM.onnx for the graph forms
-    asked for, all of them or none, after the parity checks have passed.
+    Writes NAME.onnx, NAME.spec.json and NAME.parity.json, NAME_FORM.onnx for the graph forms asked
+    for, and NAME.recogniser.json where there is none, all of them or none, after the parity checks
+    have passed.
 
     Args:
         model: architecture for random weights; or None.
@@ -135,11 +137,18 @@ def _export(
         (folder / (spec.file_stem + SPEC_SUFFIX), spec.to_json()),
         (folder / (spec.file_stem + PARITY_SUFFIX), json.dumps(report, indent=2) + "\n"),
         *rewritten,
+        *_recogniser_settings(onnx_path),
     )
     if contents[0][0].exists():
         log.warning("replacing %s", contents[0][0])
     write_set(contents)
     return ExportResult(spec, tuple(path for path, _ in contents), parity, sha256)
+
+
+def _recogniser_settings(onnx_path: pathlib.Path) -> Sequence[Tuple[pathlib.Path, str]]:
+    """Return the file of settings to start from; nothing where there is one, as it may be tuned."""
+    path = settings_path(onnx_path)
+    return [] if path.exists() else [(path, RecogniserSettings().to_json())]
 
 
 def _forms(graph: str) -> Sequence[str]:

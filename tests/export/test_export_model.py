@@ -9,6 +9,11 @@ from clipedge.export import export_model as module
 from clipedge.export.export_model import export_model
 from clipedge.export.parity import ParityError
 from clipedge.jetson.errors import ClipedgeError, UsageError
+from clipedge.jetson.recogniser_settings import (
+    RecogniserSettings,
+    load_settings,
+    settings_path,
+)
 from clipedge.jetson.runners import open_runner
 from clipedge.jetson.spec import ClipSpec, load_spec
 from clipedge.trainside.checkpoint import save_checkpoint
@@ -38,6 +43,7 @@ def test_a_checkpoint_becomes_one_set_of_files_that_belong_together(checkpoint, 
         "shufflenetv2_0.25x_mine.parity.json",
         "shufflenetv2_0.25x_mine_conv2d.onnx",
         "shufflenetv2_0.25x_mine_tensorcore.onnx",
+        "shufflenetv2_0.25x_mine.recogniser.json",
     ]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(names)
     assert load_spec(result.files[1]).labels == LABELS
@@ -46,6 +52,15 @@ def test_a_checkpoint_becomes_one_set_of_files_that_belong_together(checkpoint, 
     assert report["onnx_sha256"] == hashlib.sha256(result.files[0].read_bytes()).hexdigest()
     with open_runner(result.files[0], backend="onnxruntime") as runner:
         assert runner.spec == result.spec
+
+
+def test_the_recognisers_settings_are_written_once_and_kept(checkpoint, tmp_path):
+    result = export_model(checkpoint=str(checkpoint), graph="conv3d", output=tmp_path / "out")
+    assert load_settings(result.files[0], LABELS) == RecogniserSettings()
+    RecogniserSettings(threshold=0.9).save(settings_path(result.files[0]))
+    again = export_model(checkpoint=str(checkpoint), graph="conv3d", output=tmp_path / "out")
+    assert load_settings(again.files[0], LABELS).threshold == 0.9
+    assert settings_path(again.files[0]) not in again.files
 
 
 def test_past_the_tolerance_no_file_is_left(checkpoint, tmp_path, monkeypatch):
