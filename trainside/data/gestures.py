@@ -262,15 +262,46 @@ _MOTIONS: dict[str, Callable[[np.ndarray, Variation], np.ndarray]] = {
 LABELS = tuple(_MOTIONS)  # Jester's, in the order of its logits (a test compares them)
 
 
+def _scratching(u: np.ndarray, variation: Variation) -> np.ndarray:
+    """Finger tips go up and down in one place, high up."""
+    swing = np.sin(variation["phase"] + 2.0 * np.pi * (3.0 + 2.0 * variation["cycles"]) * u)
+    values = {"x": 0.15 * variation["side"], "y": 0.25 + 0.02 * swing, "yaw": _BACK, "pitch": 0.4}
+    bent = {name: 0.55 + 0.15 * swing for name in ("index", "middle", "ring", "pinky")}
+    return _pose(u, variation, _RELAXED, {**values, **bent})
+
+
+def _holding_still(u: np.ndarray, variation: Variation) -> np.ndarray:
+    """A relaxed hand lies low in the picture."""
+    values = {"x": 0.2 * variation["side"], "y": -0.25, "yaw": _BACK, "pitch": 0.5}
+    return _pose(u, variation, _RELAXED, values)
+
+
+def _reaching(u: np.ndarray, variation: Variation) -> np.ndarray:
+    """To the face and back, without a halt."""
+    up = np.sin(np.pi * np.clip(u, 0.0, 1.0))
+    values = {"x": 0.2 * variation["side"] * (1.0 - up), "y": -0.5 + 0.75 * up, "yaw": _BACK}
+    return _pose(u, variation, _RELAXED, values)
+
+
+# What hands do between gestures and no network is trained on.
+_DISTRACTIONS = {
+    "Scratching": _scratching,
+    "Holding still": _holding_still,
+    "Reaching": _reaching,
+}
+DISTRACTORS = (OTHER_THINGS, *_DISTRACTIONS)
+_ALL_MOTIONS = {**_MOTIONS, **_DISTRACTIONS}
+
+
 def gesture_poses(label: str, progress: np.ndarray, variation: Variation) -> np.ndarray:
     """Poses of a right hand performing ``label``.
 
     Args:
-        label: one of Jester's 27.
+        label: one of Jester's 27, or of DISTRACTORS.
         progress: (T,) float64, 0 where the gesture starts, 1 where it ends.
         variation: of ``draw_variation``.
 
     Returns:
         (T, 15) float64, columns as in ``hand.POSE_FIELDS``.
     """
-    return _MOTIONS[label](progress, variation)
+    return _ALL_MOTIONS[label](progress, variation)
