@@ -225,7 +225,12 @@ class Recogniser:
 
 
 def softmax(logits: np.ndarray, out: Optional[np.ndarray] = None) -> np.ndarray:
-    """Return scores that sum to 1, (classes,) float32 from (classes,) logits, in ``out`` if given."""
+    """Return scores that sum to 1: (classes,) float32 from (classes,) logits.
+
+    Args:
+        logits: (classes,) numbers.
+        out: where to put them; a new array where None.
+    """
     scores: np.ndarray = np.empty(len(logits), np.float32) if out is None else out
     np.subtract(logits, logits.max(), out=scores, casting="same_kind")
     np.exp(scores, out=scores)

@@ -16,7 +16,7 @@ FOLDER_SETTINGS = "recogniser.json"  # for all models of a folder that have none
 # Labels that are no gesture; Jester's two.
 BACKGROUND_LABELS = ("no gesture", "doing other things")
 
-DEFAULTS_TUNED_ON = "nothing yet"
+DEFAULTS_TUNED_ON = "generated gestures"
 
 
 class RecogniserSettings(NamedTuple):
@@ -79,12 +79,18 @@ class RecogniserSettings(NamedTuple):
                         + nearest(label, labels)
                     )
 
-    def to_json(self) -> str:
-        """Return indented JSON text, ``format_version`` first."""
+    def to_dict(self) -> Dict[str, Any]:
+        """Return plain JSON types, ``format_version`` first."""
         fields: Dict[str, Any] = {"format_version": FORMAT_VERSION}
         for name, value in zip(self._fields, self):
             fields[name] = dict(value) if isinstance(value, Mapping) else value
-        return json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
+            if isinstance(value, tuple):
+                fields[name] = list(value)
+        return fields
+
+    def to_json(self) -> str:
+        """Return indented JSON text."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
 
     def save(self, path: PathLike) -> None:
         """Write the JSON text to ``path``, whole or not at all."""

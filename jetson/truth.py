@@ -105,10 +105,10 @@ def load_truth(path: PathLike) -> List[TrueGesture]:
 
 
 def score_events(truth: Sequence[TrueGesture], events: Sequence[GestureEvent]) -> Score:
-    """Give each true gesture one event between its start and a little after its end.
+    """Give each true gesture the first event between its start and a little after its end.
 
-    The first with its label, else the first. The time of grace ends where the next gesture starts.
-    An event belongs to one gesture at most; a second one for the same gesture counts as extra.
+    The first one decides: whoever acts on events has acted by the second, which counts as extra.
+    The time of grace ends where the next gesture starts.
     """
     left = sorted(events)
     named = [event.label for event in left]
@@ -118,8 +118,7 @@ def score_events(truth: Sequence[TrueGesture], events: Sequence[GestureEvent]) -
         if index + 1 < len(truth):
             until_s = min(until_s, truth[index + 1].start_s)
         inside = [one for one in left if gesture.start_s <= one.time_s <= until_s]
-        right = [one for one in inside if one.label == gesture.label]
-        event = next(iter(right + inside), None)
+        event = inside[0] if inside else None
         if event is not None:
             left.remove(event)
         matches.append(Match(gesture, event))
