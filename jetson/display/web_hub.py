@@ -7,7 +7,7 @@ from typing import Any, Callable, Iterable, List, Optional, Set, Tuple
 
 from tornado.websocket import WebSocketClosedError
 
-from clipedge.jetson.display.scoreboard import RunFacts, Scoreboard
+from clipedge.jetson.display.scoreboard import RunFacts, Scoreboard, Snapshot
 from clipedge.jetson.display.web_picture import PictureBox
 from clipedge.jetson.display.web_state import Fields, Seen, facts_fields, state_fields, to_text
 from clipedge.jetson.sensors import Sensors
@@ -105,7 +105,7 @@ class Hub:
 
     def whole_state(self) -> Fields:
         """Return all there is to tell, for who asks once."""
-        return self._state(None)[0]
+        return self._state(self._scoreboard.snapshot(), None)[0]
 
     def tell_all(self) -> None:
         """Send the state to all who can take it."""
@@ -144,16 +144,16 @@ class Hub:
 
     def _tell(self, viewers: Iterable[Viewer]) -> List["asyncio.Future[None]"]:
         told = []
+        snapshot = self._scoreboard.snapshot()
         for viewer in tuple(viewers):
-            fields, seen = self._state(viewer.seen)
+            fields, seen = self._state(snapshot, viewer.seen)
             sending = viewer.send_state(to_text(fields))
             if sending is not None:
                 viewer.seen = seen
                 told.append(sending)
         return told
 
-    def _state(self, seen: Optional[Seen]) -> Tuple[Fields, Seen]:
-        snapshot = self._scoreboard.snapshot()
+    def _state(self, snapshot: Snapshot, seen: Optional[Seen]) -> Tuple[Fields, Seen]:
         fields, now_seen = state_fields(snapshot, seen or Seen(), self._read(), self._ended)
         if seen is None:
             fields["facts"] = self._facts

@@ -170,8 +170,8 @@ function scoreRow() {
 }
 
 function showFigures(state) {
-  figure("frame-rate", state.frame_rate_hz, 1, "a second");
-  figure("inference-rate", state.inference_rate_hz, 1, "a second");
+  figure("frame-rate", state.frame_rate_hz, 1, "/s");
+  figure("inference-rate", state.inference_rate_hz, 1, "/s");
   figure("latency", state.latency_ms, 1, "ms");
   const sensors = state.sensors;
   sensor("power", sensors?.power_w, "W", sensors?.power_from, "Power");
@@ -228,6 +228,8 @@ function showCaption() {
   const age = performance.now() / 1000 - lastEventAt;
   $("caption").classList.toggle("past", age > FRESH_S);
   setText($("gesture"), lastEvent.label);
+  const longest = Math.max(...lastEvent.label.split(/\s/).map((word) => word.length));
+  $("gesture").style.setProperty("--letters", Math.max(longest, 1));
   const when = age < FRESH_S ? "now" : age < 90 ? `${Math.round(age)} s ago` : clock(lastEvent);
   setText($("gesture-facts"), `${percent(lastEvent.score)} · ${lastEvent.kind} · ${when}`);
 }

@@ -6,6 +6,7 @@ const BOTTOM = 18; // below it, for times
 const GAP_S = 1; // no clip was scored for longer: the curve is interrupted
 const BEHIND_S = 0.3; // states come five times a second: what is drawn has arrived
 const FRAME_MS = 40;
+const NAMES_APART = 10;
 
 export class Timeline {
   constructor(canvas) {
@@ -133,18 +134,18 @@ export class Timeline {
     pen.lineWidth = 2;
     pen.textAlign = "left";
     pen.font = "600 12px system-ui, sans-serif";
-    const shown = this.marks.filter((mark) => mark[0] <= this.end);
-    shown.forEach(([time, name], index) => {
+    // From the newest to the oldest: an older name ends where the next one begins.
+    let limit = width + NAMES_APART;
+    for (const [time, name] of this.marks.filter((mark) => mark[0] <= this.end).reverse()) {
       const at = x(time);
       pen.beginPath();
       pen.moveTo(at, TOP - 6);
       pen.lineTo(at, y(0));
       pen.stroke();
-      const next = index + 1 < shown.length ? x(shown[index + 1][0]) : Infinity;
       const left = Math.min(at - 1, width - pen.measureText(name).width - 2);
-      const room = Math.min(next - 10, width) - left;
-      pen.fillText(fitted(pen, name, room), left, 13);
-    });
+      pen.fillText(fitted(pen, name, limit - NAMES_APART - left), left, 13);
+      limit = Math.min(left, limit);
+    }
   }
 }
 
