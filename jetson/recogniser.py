@@ -44,10 +44,9 @@ class Recogniser:
     - early: when its evidence leads the second's by ``early_lead`` a second of the period;
     - else after ``decide_s``, or when the period ends before that;
 
-    each time only if its mean score reaches its threshold. Then evidence starts anew, and the
-    gesture named is spent: it holds all back while it is the best. It may be named again after its
-    score fell to ``rearm_dip`` of its peak, or in the next period; another one as soon as it is the
-    best for long enough. ``rearm_s`` lies between any two activations.
+    each time only if its mean score reaches its threshold. The next one, of the same label or
+    another, may be named once the score of the first has fallen to ``rearm_dip`` of its peak, which
+    it does when a new gesture begins, or the period has ended, and ``rearm_s`` has passed.
 
     A label that is denied is recognised like any other and not told.
     """
@@ -186,18 +185,13 @@ class Recogniser:
         return None
 
     def _holds_back(self, spent: int) -> bool:
-        """Tell whether what was named last is still the one to see."""
+        """Tell whether what was named last is still to be seen."""
         score = float(self._smoothed[spent])
         self._peak = max(self._peak, score)
-        if score <= self.settings.rearm_dip * self._peak:
-            self._spent = None
-            self._start_evidence()
-            return False
-        np.multiply(self._smoothed, self._gestures, out=self._rivals)
-        if int(self._rivals.argmax()) != spent:
-            return False
-        self._start_evidence()
-        return True
+        if score > self.settings.rearm_dip * self._peak:
+            return True
+        self._spent = None
+        return False
 
     def _lead(self) -> float:
         """Evidence of the best over that of the second, for each second."""
@@ -208,7 +202,7 @@ class Recogniser:
 
     def _name(self, time_s: float, early: bool) -> Optional[Activation]:
         best = int(self._evidence.argmax())
-        if best == self._spent or self._weights_s <= 0.0:
+        if self._weights_s <= 0.0:
             return None
         score = min(float(self._evidence[best]) / self._weights_s, 1.0)
         if score < self._thresholds[best] or time_s - self._named_s < self.settings.rearm_s:
