@@ -12,7 +12,7 @@ from clipedge.jetson.recogniser import Activation, Recogniser
 from clipedge.jetson.runners import Runner
 from clipedge.jetson.truth import TrueGesture
 
-GESTURES = 12  # of a session
+GESTURES = 6  # of a session: many looks make a fair test
 RENDERED_HZ = 60.0  # all camera rates are taken out of one recording, by time
 HEIGHT, WIDTH = 120, 160
 
