@@ -13,7 +13,7 @@ from clipedge.jetson.runners import Runner
 from clipedge.jetson.truth import TrueGesture
 
 GESTURES = 6  # of a session: many looks make a fair test
-RENDERED_HZ = 60.0  # all camera rates are taken out of one recording, by time
+RENDERED_HZ = 60.0  # several camera rates are taken out of one recording, by time
 HEIGHT, WIDTH = 120, 160
 
 
@@ -68,18 +68,19 @@ class _Feed(Source):
 class _Camera:
     """The live path at one camera rate, up to the logits."""
 
-    def __init__(self, runner: Runner, rate_hz: float, clips_hz: float) -> None:
+    def __init__(self, runner: Runner, rate_hz: float, clips_hz: float, rendered_hz: float) -> None:
         self._rate_hz = rate_hz
+        self._rendered_hz = rendered_hz
         self._feed = _Feed()
         self.tap = Tap(runner.spec.labels)
         self._steps = recognise(self._feed, runner, self.tap, 1.0 / clips_hz)
         self._number = 0
 
     def see(self, number: int, image: np.ndarray) -> None:
-        """Take the frame ``number`` of RENDERED_HZ, if this camera takes it."""
-        if number != round(self._number * RENDERED_HZ / self._rate_hz):
+        """Take the frame ``number`` of the recording, if this camera takes it."""
+        if number != round(self._number * self._rendered_hz / self._rate_hz):
             return
-        self._feed.frame = Frame(image, number / RENDERED_HZ, self._number)
+        self._feed.frame = Frame(image, number / self._rendered_hz, self._number)
         self._number += 1
         next(self._steps)
 
@@ -107,12 +108,13 @@ def score_session(
     from clipedge.trainside.data.streams import plan_session, render_stream
 
     labels, rests_s = plan_session(GESTURES, seed)
-    stream = render_stream(labels, seed, "validation", RENDERED_HZ, HEIGHT, WIDTH, rests_s=rests_s)
-    cameras = [_Camera(runner, rate_hz, clips_hz) for rate_hz in rates_hz]
+    rendered_hz = rates_hz[0] if len(rates_hz) == 1 else RENDERED_HZ
+    stream = render_stream(labels, seed, "validation", rendered_hz, HEIGHT, WIDTH, rests_s=rests_s)
+    cameras = [_Camera(runner, rate_hz, clips_hz, rendered_hz) for rate_hz in rates_hz]
     for number, image in enumerate(stream.frames):
         for camera in cameras:
             camera.see(number, image)
-    seconds = len(stream.times_s) / RENDERED_HZ
+    seconds = len(stream.times_s) / rendered_hz
     for camera in cameras:
         camera.close()
     return {

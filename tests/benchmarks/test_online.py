@@ -206,7 +206,7 @@ def test_a_recording_is_filmed_at_every_rate_by_time(small_sessions):
 
     class Eye(_Camera):
         def __init__(self, rate_hz):
-            self._rate_hz, self._number, self.seen = rate_hz, 0, []
+            self._rate_hz, self._rendered_hz, self._number, self.seen = rate_hz, 30.0, 0, []
 
             class Feed:
                 pass
