@@ -3,7 +3,7 @@
 import bisect
 import logging
 import math
-from typing import List, Optional
+from typing import List, Optional, Tuple
 
 import numpy as np
 
@@ -39,6 +39,8 @@ class ClipBuffer:
         self._shape = (3, spec.size, spec.size)
         self._times_s: List[float] = []
         self._frames: List[np.ndarray] = []  # each (3, H, W) uint8, by time
+        self._numbers: List[int] = []  # of the frames, counted since the beginning
+        self._pushed = 0
         self._unused: List[np.ndarray] = []  # of frames that were let go; the next ones go there
         # Half a spacing more than the clip, so that its first frame is the nearest, not the oldest.
         self._keep_s = spec.span_s + spec.spacing_s / 2
@@ -68,6 +70,7 @@ class ClipBuffer:
             anew = self._note_interval(timestamp_s)
         if len(self._times_s) > 1 and timestamp_s - self._times_s[-2] < self._least_gap_s:
             self._times_s.pop()  # the newest frame is always kept: it is the clip's last
+            self._numbers.pop()
             self._unused.append(self._frames.pop())
         stale = bisect.bisect_left(self._times_s, timestamp_s - self._keep_s)
         # Keep the last stale frame: it may be the nearest one when frames are sparse.
@@ -76,6 +79,8 @@ class ClipBuffer:
         np.copyto(kept, frame)
         self._frames.append(kept)
         self._times_s.append(timestamp_s)
+        self._numbers.append(self._pushed)
+        self._pushed += 1
         return anew
 
     @property
@@ -134,6 +139,15 @@ class ClipBuffer:
         ]
         return self._assembled(chosen, out)
 
+    def chosen(self) -> Tuple[List[np.ndarray], List[int]]:
+        """Return the frames that ``clip`` would take, and the number of each, oldest first.
+
+        Frames are (3, H, W) uint8 in the buffer's own memory, good until the next push. The same
+        number is the same frame.
+        """
+        chosen = self._chosen()
+        return [self._frames[one] for one in chosen], [self._numbers[one] for one in chosen]
+
     def chosen_times_s(self) -> List[float]:
         """Time stamps of the frames that ``clip`` would take, oldest first."""
         return [self._times_s[chosen] for chosen in self._chosen()]
@@ -163,7 +177,7 @@ class ClipBuffer:
         """Let the oldest frames go."""
         if count > 0:
             self._unused.extend(self._frames[:count])
-            del self._times_s[:count], self._frames[:count]
+            del self._times_s[:count], self._frames[:count], self._numbers[:count]
 
     def _assembled(self, chosen: List[int], out: Optional[np.ndarray]) -> np.ndarray:
         clip = np.empty((1, *self._spec.clip_shape), np.float32) if out is None else out

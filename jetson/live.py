@@ -13,6 +13,7 @@ from clipedge.jetson.events import EARLY, FULL, GestureEvent
 from clipedge.jetson.preprocess import Preprocessor
 from clipedge.jetson.recogniser import Activation, Recogniser
 from clipedge.jetson.runners.base import Runner
+from clipedge.jetson.stem_reuse import StemReuse
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ def recognise(
     interval_s: float = 0.0,
     hop: int = 1,
     detector: Optional[Runner] = None,
+    stem_reuse: Optional[StemReuse] = None,
 ) -> Iterator[Step]:
     """Yield one Step for each frame of ``source``, and one more where its end has something to say.
 
@@ -52,12 +54,14 @@ def recognise(
         interval_s: least time of the source's clock between two inferences, seconds.
         hop: every so many-th frame may be scored; 1: each.
         detector: tells whether there is any gesture; ``runner`` rests while there is none.
+        stem_reuse: of the same model as ``runner``; scores clips in its place.
 
     Raises:
         ClipError: a model file does not take single clips.
         UsageError: the detector does not fit the model.
     """
-    path = _LivePath(source, runner, recogniser, _Schedule(interval_s, hop), detector)
+    schedule = _Schedule(interval_s, hop)
+    path = _LivePath(source, runner, recogniser, schedule, detector, stem_reuse)
     for frame in source:
         yield path.idle() if frame is None else path.step(frame)
     if not source.endless:
@@ -102,6 +106,7 @@ class _LivePath:
         recogniser: Recogniser,
         schedule: _Schedule,
         detector: Optional[Runner],
+        stem_reuse: Optional[StemReuse],
     ) -> None:
         runner.check_batch(1)  # not after the seconds that the first clip takes
         spec = runner.spec
@@ -109,6 +114,7 @@ class _LivePath:
         self._runner = runner
         self._recogniser = recogniser
         self._schedule = schedule
+        self._stem_reuse = stem_reuse
         self._detector: Optional[Detector] = None
         if detector is not None:
             self._detector = Detector(detector, spec, recogniser.settings.background)
@@ -170,8 +176,14 @@ class _LivePath:
         if self._detector is not None:
             presence = self._detector.presence()
         if presence is None or self._maybe_gesture(presence):
-            logits = self._runner.infer(self._buffer.clip(out=self._clip))[0]
+            logits = self._logits()
         return self._recogniser.update(logits, time_s, presence)
+
+    def _logits(self) -> np.ndarray:
+        if self._stem_reuse is not None:
+            return self._stem_reuse.logits(*self._buffer.chosen())
+        logits: np.ndarray = self._runner.infer(self._buffer.clip(out=self._clip))[0]
+        return logits
 
     def _maybe_gesture(self, presence: float) -> bool:
         """The detector sees a gesture, or the recogniser does not hold it to be over yet."""

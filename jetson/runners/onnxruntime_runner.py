@@ -1,6 +1,6 @@
 """The onnxruntime backend, on the CPU. Written to run with 1.10, the last for Python 3.6."""
 
-from typing import Any, Dict
+from typing import Any, Dict, Union
 
 import numpy as np
 import onnxruntime
@@ -20,15 +20,8 @@ class OnnxruntimeRunner(Runner):
     backend = "onnxruntime"
 
     def __init__(self, path: PathLike, spec: ClipSpec, threads: int) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-        options.log_severity_level = _LOG_FATAL_ONLY
         try:
-            session = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
+            session = new_session(str(path), threads)
         # Its exceptions differ from release to release and share no base but this one.
         except Exception as error:
             raise ModelFileError(
@@ -69,3 +62,13 @@ class OnnxruntimeRunner(Runner):
         """Free the session."""
         super().close()
         self._session = None
+
+
+def new_session(model: Union[str, bytes], threads: int) -> Any:
+    """Return a session on the CPU for a file, or the content of one, with all optimisations."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.log_severity_level = _LOG_FATAL_ONLY
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -1,6 +1,6 @@
 """The OpenVINO backend, on the CPU."""
 
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Sequence
 
 import numpy as np
 import openvino
@@ -43,12 +43,7 @@ class OpenvinoRunner(Runner):
         super().__init__(spec, batch_sizes)
         self._path = path
         self._precision = precision
-        self._config = {
-            # Its default on a CPU with bf16 arithmetic is bf16, which moves logits by 1e-3.
-            "INFERENCE_PRECISION_HINT": _PRECISION_HINTS[precision],
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_NUM_THREADS": threads,
-        }
+        self._config = _config(precision, threads)
         self._requests: Dict[Optional[int], Any] = {}  # by batch size; None: the dynamic one
         self._threads = threads
         self._request(1 if batch_sizes is None else batch_sizes[0])
@@ -121,3 +116,20 @@ def _check_precision(compiled: Any, precision: str) -> None:
             f"This CPU does not compute in {precision} with openvino (it would use {actual}). "
             "Choose fp32."
         )
+
+
+def _config(precision: str, threads: int) -> Dict[str, Any]:
+    return {
+        # Its default on a CPU with bf16 arithmetic is bf16, which moves logits by 1e-3.
+        "INFERENCE_PRECISION_HINT": _PRECISION_HINTS[precision],
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": threads,
+    }
+
+
+def fp32_request(content: bytes, shape: Sequence[int], threads: int) -> Any:
+    """Return an inference request, in fp32, for the content of an ONNX file and one input shape."""
+    core = openvino.Core()
+    model = core.read_model(model=content)
+    model.reshape(list(shape))
+    return core.compile_model(model, _DEVICE, _config("fp32", threads)).create_infer_request()
