@@ -79,8 +79,7 @@ class RealTime(Source):
             yield from self._wait_for(start_s + frame.timestamp_s)
             following = next(pictures, None)
             late_s = time.monotonic() - (start_s + frame.timestamp_s)
-            due = following is not None and start_s + following.timestamp_s <= asked_s
-            if due and late_s < late_before_s:
+            if following is not None and start_s + following.timestamp_s <= asked_s:
                 self._dropped += 1
                 late_before_s = late_s
             else:
