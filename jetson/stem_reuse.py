@@ -15,6 +15,7 @@ from clipedge.jetson.runners.base import Runner
 from clipedge.jetson.runners.split_model import TRIPLE, open_half, split_model
 
 LARGEST_DIFFERENCE = 1e-4  # from the whole model, as a part of the range of its logits
+MOST_KEPT_MIB = 128  # of the stem's outputs; ShuffleNet at 112 pixels and 30 Hz keeps 35
 NO_FRAME = -1  # before the clip's first frame and after its last
 # So many are new in each clip of a steady stream: both ends, and the newest frame's neighbours.
 AT_ONCE = 3
@@ -53,6 +54,8 @@ class StemReuse:
         # The convolution pads with zeros, and they are what the mean becomes.
         self._blank = np.array(mean, np.float32)[:, None, None]
         self._slice_shape = (channels, height, width)
+        slice_bytes = 4 * channels * height * width
+        self._most_kept = max(1, int(MOST_KEPT_MIB * 2**20) // slice_bytes)
         self._kept: Dict[Triple, np.ndarray] = {}  # the oldest first
         self._unused: List[np.ndarray] = []
         self.computed = 0  # outputs of the stem, so far
@@ -104,11 +107,15 @@ class StemReuse:
             self._features[0, :, position] = outputs[row, :, 0]
             triple = (ends[position], ends[position + 1], ends[position + 2])
             if NO_FRAME not in triple:
-                kept = self._unused.pop() if self._unused else self._new_slice()
+                kept = self._free_slice()
                 np.copyto(kept, outputs[row, :, 0])
                 self._kept[triple] = kept
 
-    def _new_slice(self) -> np.ndarray:
+    def _free_slice(self) -> np.ndarray:
+        if self._unused:
+            return self._unused.pop()
+        if len(self._kept) >= self._most_kept:
+            return self._kept.pop(next(iter(self._kept)))  # the oldest
         return np.empty(self._slice_shape, np.float32)
 
     def _forget(self, oldest: int) -> None:

@@ -101,6 +101,21 @@ def test_the_memory_of_frames_let_go_is_used_again():
     assert {frame.ctypes.data for frame in buffer._frames + buffer._unused} == held
 
 
+@pytest.mark.parametrize("rate_hz", [30, 1000])
+def test_a_frame_keeps_its_number_and_no_other_gets_it(rate_hz):
+    buffer, seen = ClipBuffer(SPEC), {}
+    for count in range(int(3.2 * rate_hz)):
+        value = count * 61 % 251
+        buffer.push(frame_of(value), count / float(rate_hz))
+        if buffer.ready:
+            frames, numbers = buffer.chosen()
+            assert numbers == sorted(numbers)
+            assert [frame[0, 0, 0] for frame in frames] == buffer.clip()[0, 0, :, 0, 0].tolist()
+            for frame, number in zip(frames, numbers):
+                assert seen.setdefault(number, frame[0, 0, 0]) == frame[0, 0, 0]
+    assert len(seen) > 16
+
+
 def test_it_is_not_ready_before_the_clips_span():
     assert not ClipBuffer(SPEC).ready
     early = filled(np.arange(0, 2.3, 1 / 30.0))

@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 
+from clipedge.jetson import stem_reuse
 from clipedge.jetson.camera import Frame, Source
 from clipedge.jetson.clip_buffer import ClipBuffer
 from clipedge.jetson.errors import BackendError, ModelFileError, UsageError
@@ -103,6 +104,17 @@ def test_what_cannot_come_again_is_let_go_and_its_memory_used_again(runner, tiny
             frames, numbers = buffer.chosen()
             reuse.logits(frames, [1000 + one for one in numbers])
     assert len(reuse._kept) + len(reuse._unused) <= held + 2
+
+
+def test_what_is_kept_has_a_limit_and_the_logits_stay_right(tiny_model, monkeypatch):
+    slice_bytes = 4 * 8 * 8 * 8  # of the tiny model's stem
+    monkeypatch.setattr(stem_reuse, "MOST_KEPT_MIB", 5 * slice_bytes / 2.0**20)
+    with open_runner(tiny_model, "onnxruntime", threads=1) as runner:
+        reuse = StemReuse(tiny_model, runner)
+        whole = streamed(camera(30), runner)
+        reused = streamed(camera(30), runner, stem_reuse=reuse)
+        assert len(reuse._kept) + len(reuse._unused) == 5
+        assert max(map(relative_difference, whole, reused)) < LARGEST_DIFFERENCE
 
 
 def test_a_clip_that_holds_a_frame_twice_is_right_too(runner, tiny_model):
