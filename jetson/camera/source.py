@@ -15,7 +15,7 @@ OPENING, LIVE, LOST, ENDED = "opening", "live", "lost", "ended"
 
 
 class Frame(NamedTuple):
-    """One picture and when it was taken."""
+    """One picture and when it was taken; it may be kept, its memory is not written again."""
 
     image: np.ndarray  # (H, W, 3) uint8, RGB
     timestamp_s: float  # of a file: from its start; of a camera: monotonic clock

@@ -125,6 +125,21 @@ def test_frames_are_stamped_when_they_come_not_when_they_are_taken(device):
         assert before_s <= next(source.pictures()).timestamp_s <= after_s
 
 
+def test_jitter_shows_in_the_stamps_as_it_is(device):
+    with Capture(device) as source:
+        frames = source.pictures()
+        next(frames)
+        last_s = 0.0
+        for number, pause_s in enumerate((0.0, 0.05, 0.002, 0.12, 0.0, 0.03), 1):
+            time.sleep(pause_s)
+            before_s = time.monotonic()
+            device.give(number)
+            frame = next(frames)
+            assert before_s <= frame.timestamp_s <= time.monotonic()
+            assert frame.timestamp_s > last_s and frame.number == number
+            last_s = frame.timestamp_s
+
+
 def test_a_frame_that_is_held_is_never_overwritten_and_memory_is_used_again(device):
     with Capture(device) as source:
         frames = source.pictures()
