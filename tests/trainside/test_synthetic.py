@@ -1,5 +1,6 @@
 """The generated gestures: what they show, that they follow from the seed, and their streams."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -12,17 +13,31 @@ from clipedge.jetson.truth import load_truth
 from clipedge.trainside.data.backgrounds import BACKGROUNDS
 from clipedge.trainside.data.gestures import (
     BACKGROUND_LABELS,
+    DISTRACTORS,
     LABELS,
     MIRRORED,
     NO_GESTURE,
+    OTHER_THINGS,
     draw_variation,
     gesture_poses,
 )
 from clipedge.trainside.data.hand import COLUMN, draw_hand, hand_shapes, joint_positions
 from clipedge.trainside.data.labels import dataset_labels
 from clipedge.trainside.data.scene import BANDS, SKIN_TONES, draw_in_bands, draw_look
-from clipedge.trainside.data.streams import REST_S, choose_gestures, render_stream
-from clipedge.trainside.data.synthetic import EDGE_EVERY, SyntheticClips, main
+from clipedge.trainside.data.streams import (
+    REST_S,
+    choose_gestures,
+    plan_session,
+    render_stream,
+)
+from clipedge.trainside.data.synthetic import (
+    BEFORE_PART,
+    BEFORE_REST_S,
+    EDGE_EVERY,
+    OTHER_EVERY,
+    SyntheticClips,
+    main,
+)
 from clipedge.trainside.data.takes import Take
 
 SPEC = ClipSpec("any", LABELS, size=32)
@@ -155,18 +170,31 @@ def test_a_training_window_holds_its_gesture_or_is_no_gesture(monkeypatch):
     monkeypatch.setattr(
         Take, "render", lambda self, *rest: (seen.append(self), render(self, *rest))[1]
     )
-    clips = SyntheticClips(300, "training", seed=0)
-    edges = 0
-    for index in range(0, 300, 3):
+    clips = SyntheticClips(540, "training", seed=0)
+    edges = others = after_others = 0
+    for index in range(540):
         sample = clips.window(index, SPEC)
-        visible = [one.visible(0.0, SPEC.span_s) for one in seen.pop().performances]
-        if LABELS[sample.target] == NO_GESTURE:
-            assert all(part <= 0.46 for part in visible)
-            edges += len(visible)
+        *before, newest = seen.pop().performances or [None]
+        label, seconds = LABELS[sample.target], SPEC.span_s
+        after_others += len(before)
+        if newest is None:
+            assert label == NO_GESTURE
+        elif label == NO_GESTURE:
+            assert newest.visible(0.0, seconds) <= 0.46
+            edges += 1
+            if before:  # so much of the next is a sign that the one before is over
+                assert newest.visible(0.0, seconds) >= 0.09
+        elif label == OTHER_THINGS:
+            assert newest.label in DISTRACTORS
+            assert newest.visible(0.0, seconds) >= 0.39
+            others += 1
         else:
-            assert sample.target == clips.target(index)
-            assert visible[0] >= 0.85
-    assert edges == pytest.approx(100 / EDGE_EVERY, abs=5)
+            assert newest.label == label == LABELS[clips.target(index)]
+            assert newest.visible(0.0, seconds) >= 0.85
+        assert all(one.gone_s <= newest.enter_s - BEFORE_REST_S[0] + 1e-6 for one in before)
+    assert edges == pytest.approx(540 / EDGE_EVERY, abs=8)
+    assert others == pytest.approx(540 / OTHER_EVERY + 540 / 27, abs=8)
+    assert after_others == pytest.approx(540 * BEFORE_PART, rel=0.2)
 
 
 def test_windows_of_validation_keep_the_label_of_their_clip():
@@ -186,6 +214,33 @@ def test_a_stream_has_rests_between_gestures_and_times_within_it():
     rests = np.array(starts) - np.array(ends)
     assert rests.min() >= REST_S[0] - 0.1
     assert rests.max() <= REST_S[1] + 0.1
+
+
+def test_a_session_has_its_gestures_some_twice_and_distractors_that_are_not_in_the_truth():
+    repeats = distractors = short = 0
+    for seed in range(20):
+        labels, rests_s = plan_session(12, seed)
+        assert len(rests_s) == len(labels) + 1
+        gestures = [label for label in labels if label not in DISTRACTORS]
+        assert len(gestures) == 12
+        repeats += sum(one == other for one, other in itertools.pairwise(labels))
+        distractors += len(labels) - 12
+        short += sum(rest < 1.2 for rest in rests_s)
+    assert 15 <= repeats <= 45
+    assert 40 <= distractors <= 80
+    assert short >= 40
+    labels, rests_s = plan_session(4, 3)
+    stream = render_stream(labels, 3, frame_rate_hz=5.0, height=24, width=32, rests_s=rests_s)
+    assert [one.label for one in stream.truth] == [x for x in labels if x not in DISTRACTORS]
+    assert stream.truth[0].start_s >= rests_s[0]
+
+
+def test_every_distractor_looks_like_no_other_motion():
+    progress, variation = np.linspace(0, 1, 9), draw_variation(np.random.default_rng(0))
+    poses = [gesture_poses(label, progress, variation) for label in (*DISTRACTORS, *LABELS[1:])]
+    for first in range(len(poses)):
+        for second in range(first):
+            assert np.abs(poses[first] - poses[second]).max() > 0.1
 
 
 def test_a_stream_shows_all_gestures_before_one_comes_again():

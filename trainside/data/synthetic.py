@@ -6,7 +6,9 @@ It is no substitute for Jester: a network trained on it knows this drawn hand an
 A clip shows one gesture between two rests, at 12 frames a second like Jester's. A window is what a
 network sees: the frames of a ClipSpec. In training it starts at a random moment, as a window that
 slides over a live picture does: one that holds nearly the whole gesture has its label, one that
-holds the edge of a gesture at most is 'No gesture', and nothing in between is shown.
+holds the edge of a gesture at most is 'No gesture', and nothing in between is shown. Often the hand
+has done something else before, which counts for nothing: the newest counts. 'Doing other things'
+is whatever else hands do (``gestures.DISTRACTORS``).
 """
 
 import argparse
@@ -25,11 +27,11 @@ from clipedge.jetson.command_line import (
 )
 from clipedge.jetson.errors import UsageError
 from clipedge.jetson.spec import ClipSpec
-from clipedge.trainside.data.gestures import LABELS, NO_GESTURE
+from clipedge.trainside.data.gestures import DISTRACTORS, LABELS, NO_GESTURE, OTHER_THINGS
 from clipedge.trainside.data.hints import hand_hints
 from clipedge.trainside.data.scene import STYLES, Style
 from clipedge.trainside.data.streams import choose_gestures, render_stream, write_stream
-from clipedge.trainside.data.takes import Take
+from clipedge.trainside.data.takes import Performance, Take
 
 DATASET = "synthetic"
 CLIP_FRAMES = 36
@@ -40,6 +42,13 @@ RECENT_S = 1.0  # how long ago the gesture ended in most training windows
 RECENT_PART = 0.8
 # One in so many training windows shows the edge of a gesture and is 'No gesture'.
 EDGE_EVERY = 9
+# One in so many shows, in place of its gesture, something that is none.
+OTHER_EVERY = 18
+OTHER_PART = 0.4  # of it that is seen at least
+BEFORE_PART = 0.4  # of the training windows in which the hand does something before
+BEFORE_REST_S = (0.3, 1.5)  # shortest and longest rest after that
+# An edge after something else: less of it would be no sign that the first is over.
+BEGUN_AT_LEAST = 0.1
 
 
 class Window(NamedTuple):
@@ -94,7 +103,7 @@ class SyntheticClips:
     def clip(self, index: int, size: int = 112, frames: int = CLIP_FRAMES) -> np.ndarray:
         """Render a clip: (frames, size, size, 3) uint8, RGB, at 12 frames a second."""
         rng = self._rng(index)
-        take = self._take(rng, self.labels[self.target(index)])
+        take = Take(rng, self._style, [self.labels[self.target(index)]])
         times_s = np.arange(frames) / FRAME_RATE_HZ
         self._center(take, times_s[-1], rng)
         return take.render(times_s, size, size)
@@ -102,34 +111,49 @@ class SyntheticClips:
     def window(self, index: int, spec: ClipSpec) -> Window:
         """Render what a network sees of clip ``index``.
 
-        In the training style the moment is random, and one window in ``EDGE_EVERY`` is 'No gesture'
-        where that is among the labels.
+        In the training style the moment is random, and one window in ``EDGE_EVERY`` is 'No
+        gesture', one in ``OTHER_EVERY`` 'Doing other things', where those are among the labels.
         """
         rng = self._rng(index)
-        target = self.target(index)
-        edge = self._style == "training" and self._is_edge(index)
-        take = self._take(rng, self.labels[target])
+        label = self.labels[self.target(index)]
         if self._style == "training":
-            self._place(take, spec.span_s, rng, edge)
+            take, label = self._training_take(rng, index, label, spec.span_s)
         else:
+            take = Take(rng, self._style, [label])
             self._center(take, spec.span_s, rng)
         times_s = np.arange(spec.frames) * spec.spacing_s
         # Drawn at the network's size, where preprocessing would change nothing.
         frames = take.render(times_s, spec.size, spec.size).transpose(3, 0, 1, 2)
         hints = hand_hints(take.poses(times_s), take.look.hand.left)
-        return Window(frames, self.labels.index(NO_GESTURE) if edge else target, hints)
+        return Window(frames, self.labels.index(label), hints)
 
-    def _is_edge(self, index: int) -> bool:
-        round_number = index // len(self.labels)
-        return NO_GESTURE in self.labels and (index + round_number) % EDGE_EVERY == 0
+    def _training_take(
+        self, rng: np.random.Generator, index: int, label: str, span_s: float
+    ) -> tuple[Take, str]:
+        """Return a take that is placed in its window, and the window's label."""
+        turn = index + index // len(self.labels)
+        edge = NO_GESTURE in self.labels and turn % EDGE_EVERY == 0
+        if OTHER_THINGS in self.labels and turn % OTHER_EVERY == OTHER_EVERY // 2 + 1:
+            label = OTHER_THINGS
+        shown = [label]
+        if label == OTHER_THINGS:
+            shown = [DISTRACTORS[rng.integers(len(DISTRACTORS))]]
+        before = label != NO_GESTURE and rng.uniform() < BEFORE_PART
+        if before:
+            others = [one for one in LABELS if one != NO_GESTURE] + list(DISTRACTORS)
+            shown.insert(0, others[rng.integers(len(others))])
+        take = Take(rng, self._style, shown)
+        if before:
+            take.move(1, float(rng.uniform(*BEFORE_REST_S)))
+        if take.performances:
+            start_s = self._start_s(take.performances[-1], span_s, rng, edge, before)
+            take.move(0, start_s - take.performances[-1].start_s)
+        return take, NO_GESTURE if edge else label
 
     def _rng(self, index: int) -> np.random.Generator:
         if not 0 <= index < self._count:
             raise IndexError(f"clip {index} of {self._count}")
         return np.random.default_rng((self._seed, STYLES.index(self._style), index))
-
-    def _take(self, rng: np.random.Generator, label: str) -> Take:
-        return Take(rng, self._style, [label])
 
     def _center(self, take: Take, span_s: float, rng: np.random.Generator) -> None:
         """Put the gesture near the middle of the time that is seen."""
@@ -138,20 +162,28 @@ class SyntheticClips:
             middle_s = span_s / 2 + rng.uniform(-0.6, 0.6) * slack_s
             take.move(0, middle_s - (gesture.start_s + gesture.end_s) / 2)
 
-    def _place(self, take: Take, span_s: float, rng: np.random.Generator, edge: bool) -> None:
-        """Put the gesture somewhere in the window, or its edge only."""
-        for gesture in take.performances:
-            lasting_s = gesture.end_s - gesture.start_s
-            if edge:
-                seen_s = rng.uniform(-0.4, EDGE_AT_MOST) * lasting_s
-                starts = rng.uniform() < 0.6
-                start_s = span_s - seen_s if starts else seen_s - lasting_s
-            else:
-                # Most windows are those in which a recogniser first sees all of a gesture.
-                latest_s = RECENT_S if rng.uniform() < RECENT_PART else span_s - lasting_s
-                ended_s = rng.uniform(-MISSING_AT_MOST * lasting_s, max(latest_s, 0.0))
-                start_s = max(span_s - ended_s - lasting_s, -MISSING_AT_MOST * lasting_s)
-            take.move(0, start_s - gesture.start_s)
+    def _start_s(
+        self,
+        gesture: Performance,
+        span_s: float,
+        rng: np.random.Generator,
+        edge: bool,
+        before: bool,
+    ) -> float:
+        """Choose when the gesture starts in its window, or where only its edge is seen."""
+        lasting_s = gesture.end_s - gesture.start_s
+        if edge:
+            least = BEGUN_AT_LEAST if before else -0.4
+            seen_s = rng.uniform(least, EDGE_AT_MOST) * lasting_s
+            starts = before or rng.uniform() < 0.6
+            return float(span_s - seen_s if starts else seen_s - lasting_s)
+        if gesture.label in DISTRACTORS:
+            hidden_s = (1.0 - OTHER_PART) * lasting_s
+            return float(rng.uniform(-hidden_s, span_s - lasting_s + hidden_s))
+        # Most windows are those in which a recogniser first sees all of a gesture.
+        latest_s = RECENT_S if rng.uniform() < RECENT_PART else span_s - lasting_s
+        ended_s = rng.uniform(-MISSING_AT_MOST * lasting_s, max(latest_s, 0.0))
+        return float(max(span_s - ended_s - lasting_s, -MISSING_AT_MOST * lasting_s))
 
 
 def build_parser() -> CommandParser:
