@@ -12,30 +12,32 @@ import time
 from typing import Any, Dict, List, Optional, Set, Tuple
 
 from clipedge.jetson.errors import UsageError
+from clipedge.jetson.files import PathLike
 
-_CPU_INFO = pathlib.Path("/proc/cpuinfo")
-_MEMORY_INFO = pathlib.Path("/proc/meminfo")
-_PROCESSOR_TIMES = pathlib.Path("/proc/stat")
-_OS_RELEASE = pathlib.Path("/etc/os-release")
-_BOARD_MODEL = pathlib.Path("/proc/device-tree/model")
-_L4T_RELEASE = pathlib.Path("/etc/nv_tegra_release")
+ROOT = "/"
+_CPU_INFO = "proc/cpuinfo"
+_MEMORY_INFO = "proc/meminfo"
+_PROCESSOR_TIMES = "proc/stat"
+_OS_RELEASE = "etc/os-release"
+_BOARD_MODEL = "proc/device-tree/model"
+_L4T_RELEASE = "etc/nv_tegra_release"
 
 
-def machine_facts() -> Dict[str, Any]:
-    """Return the machine's facts as plain JSON types.
+def machine_facts(root: PathLike = ROOT) -> Dict[str, Any]:
+    """Return the machine's facts as plain JSON types; its files lie below ``root``.
 
     Keys: ``board`` and ``l4t`` (a Jetson's; None elsewhere), ``cpu``, ``physical_cores``,
     ``logical_cores`` (those this process may use), ``memory_mb``, ``os``, ``kernel``,
     ``architecture``, ``python``.
     """
     return {
-        "board": _read_text(_BOARD_MODEL) or None,
-        "l4t": l4t_release(),
-        "cpu": cpu_model(),
-        "physical_cores": physical_cores(),
+        "board": _read_text(root, _BOARD_MODEL) or None,
+        "l4t": l4t_release(root),
+        "cpu": cpu_model(root),
+        "physical_cores": physical_cores(root),
         "logical_cores": logical_cores(),
-        "memory_mb": memory_mb(),
-        "os": _operating_system(),
+        "memory_mb": memory_mb(root),
+        "os": _operating_system(root),
         "kernel": platform.release(),
         "architecture": platform.machine(),
         "python": platform.python_version(),
@@ -49,37 +51,37 @@ def logical_cores() -> int:
     return os.cpu_count() or 1
 
 
-def physical_cores() -> int:
+def physical_cores(root: PathLike = ROOT) -> int:
     """Return how many cores without their hyper-threads; at most ``logical_cores``.
 
     It is the number of threads at which convolutions run fastest, and so the runners' default.
     """
     cores: Set[Tuple[str, str]] = set()
-    for processor in _processors(_read_text(_CPU_INFO)):
+    for processor in _processors(_read_text(root, _CPU_INFO)):
         if "core id" in processor:
             cores.add((processor.get("physical id", "0"), processor["core id"]))
     # ARM kernels list no core ids: there every processor is a core.
     return min(len(cores) or logical_cores(), logical_cores())
 
 
-def cpu_model() -> Optional[str]:
+def cpu_model(root: PathLike = ROOT) -> Optional[str]:
     """Return the processor's name, such as ``AMD EPYC 7763``."""
-    for processor in _processors(_read_text(_CPU_INFO)):
+    for processor in _processors(_read_text(root, _CPU_INFO)):
         for key in ("model name", "Hardware", "Processor"):
             if processor.get(key):
                 return processor[key]
     return platform.processor() or None
 
 
-def memory_mb() -> Optional[int]:
+def memory_mb(root: PathLike = ROOT) -> Optional[int]:
     """Return the machine's memory in MiB."""
-    match = re.search(r"^MemTotal:\s*(\d+) kB", _read_text(_MEMORY_INFO), re.MULTILINE)
+    match = re.search(r"^MemTotal:\s*(\d+) kB", _read_text(root, _MEMORY_INFO), re.MULTILINE)
     return int(match.group(1)) // 1024 if match else None
 
 
-def available_memory_mb() -> Optional[int]:
+def available_memory_mb(root: PathLike = ROOT) -> Optional[int]:
     """Return how much memory a process can still take without swapping, in MiB."""
-    match = re.search(r"^MemAvailable:\s*(\d+) kB", _read_text(_MEMORY_INFO), re.MULTILINE)
+    match = re.search(r"^MemAvailable:\s*(\d+) kB", _read_text(root, _MEMORY_INFO), re.MULTILINE)
     return int(match.group(1)) // 1024 if match else None
 
 
@@ -93,9 +95,14 @@ def require_memory(needed_mb: float, purpose: str) -> None:
         )
 
 
-def l4t_release() -> Optional[str]:
+def l4t_release(root: PathLike = ROOT) -> Optional[str]:
     """Return the release of a Jetson's Linux for Tegra, such as ``32.7.1``; None elsewhere."""
-    match = re.search(r"R(\d+) \(release\), REVISION: ([\d.]+)", _read_text(_L4T_RELEASE))
+    return parse_l4t(_read_text(root, _L4T_RELEASE))
+
+
+def parse_l4t(text: str) -> Optional[str]:
+    """Return the release that the text of nv_tegra_release tells; None where it tells none."""
+    match = re.search(r"R(\d+) \(release\), REVISION: ([\d.]+)", text)
     return "{}.{}".format(*match.groups()) if match else None
 
 
@@ -127,15 +134,15 @@ def package_versions() -> Dict[str, str]:
 
 def _processor_times() -> Optional[Tuple[int, int]]:
     """Return idle and all ticks of all cores since the machine started."""
-    match = re.match(r"cpu +([\d ]+)", _read_text(_PROCESSOR_TIMES))
+    match = re.match(r"cpu +([\d ]+)", _read_text(ROOT, _PROCESSOR_TIMES))
     if match is None:
         return None
     ticks = [int(part) for part in match.group(1).split()]
     return ticks[3] + ticks[4], sum(ticks[:8])  # idle and waiting for disks; guests count twice
 
 
-def _operating_system() -> str:
-    match = re.search(r'^PRETTY_NAME="?([^"\n]+)"?$', _read_text(_OS_RELEASE), re.MULTILINE)
+def _operating_system(root: PathLike) -> str:
+    match = re.search(r'^PRETTY_NAME="?([^"\n]+)"?$', _read_text(root, _OS_RELEASE), re.MULTILINE)
     return match.group(1) if match else platform.system()
 
 
@@ -148,9 +155,14 @@ def _processors(text: str) -> List[Dict[str, str]]:
     return processors
 
 
-def _read_text(path: pathlib.Path) -> str:
+def _read_text(root: PathLike, name: str) -> str:
     try:
         # The device tree ends its strings with a zero byte.
-        return path.read_text(encoding="utf-8", errors="replace").strip().strip("\0")
+        return (
+            pathlib.Path(str(root), name)
+            .read_text(encoding="utf-8", errors="replace")
+            .strip()
+            .strip("\0")
+        )
     except OSError:
         return ""

@@ -17,13 +17,13 @@ ARM = "\n\n".join(f"processor\t: {index}\nCPU part\t: 0xd07" for index in range(
 
 
 @pytest.fixture
-def files(tmp_path, monkeypatch):
-    """Returns write(name, text), which stands a file of the test's in the system file's place."""
-    for name in ("_CPU_INFO", "_MEMORY_INFO", "_OS_RELEASE", "_BOARD_MODEL", "_L4T_RELEASE"):
-        monkeypatch.setattr(board, name, tmp_path / name)
+def files(tmp_path):
+    """Returns write(name, text), which writes a file of a machine with its root at tmp_path."""
 
     def write(name, text):
-        (tmp_path / name).write_text(text)
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
 
     return write
 
@@ -36,29 +36,31 @@ def test_facts_of_this_machine_are_plain_json():
     assert facts["cpu"]
 
 
-def test_a_jetson_is_recognised(files):
-    files("_BOARD_MODEL", "quill\0")
-    files("_L4T_RELEASE", "# R32 (release), REVISION: 7.1, GCID: 29818004, BOARD: t186ref\n")
-    files("_OS_RELEASE", 'NAME="Ubuntu"\nPRETTY_NAME="Ubuntu 18.04.6 LTS"\n')
-    facts = board.machine_facts()
+def test_a_jetson_is_recognised(files, tmp_path):
+    files("proc/device-tree/model", "quill\0")
+    files(
+        "etc/nv_tegra_release", "# R32 (release), REVISION: 7.1, GCID: 29818004, BOARD: t186ref\n"
+    )
+    files("etc/os-release", 'NAME="Ubuntu"\nPRETTY_NAME="Ubuntu 18.04.6 LTS"\n')
+    facts = board.machine_facts(tmp_path)
     assert (facts["board"], facts["l4t"]) == ("quill", "32.7.1")
     assert facts["os"] == "Ubuntu 18.04.6 LTS"
 
 
-def test_physical_cores_do_not_count_hyper_threads(files, monkeypatch):
+def test_physical_cores_do_not_count_hyper_threads(files, tmp_path, monkeypatch):
     monkeypatch.setattr(board, "logical_cores", lambda: 8)
-    files("_CPU_INFO", HYPERTHREADED)
-    assert board.physical_cores() == 4
-    assert board.cpu_model() == "Example CPU @ 3.0GHz"
-    files("_CPU_INFO", ARM)
-    assert board.physical_cores() == 8
-    files("_CPU_INFO", HYPERTHREADED)
+    files("proc/cpuinfo", HYPERTHREADED)
+    assert board.physical_cores(tmp_path) == 4
+    assert board.cpu_model(tmp_path) == "Example CPU @ 3.0GHz"
+    files("proc/cpuinfo", ARM)
+    assert board.physical_cores(tmp_path) == 8
+    files("proc/cpuinfo", HYPERTHREADED)
     monkeypatch.setattr(board, "logical_cores", lambda: 3)  # a container with three
-    assert board.physical_cores() == 3
+    assert board.physical_cores(tmp_path) == 3
 
 
-def test_missing_files_give_none_and_no_error(files):
-    facts = board.machine_facts()
+def test_missing_files_give_none_and_no_error(tmp_path):
+    facts = board.machine_facts(tmp_path)
     assert facts["board"] is facts["l4t"] is facts["memory_mb"] is None
     assert facts["physical_cores"] == facts["logical_cores"]
 

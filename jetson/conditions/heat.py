@@ -1,0 +1,53 @@
+"""Whether heat or current slow the machine down: states that hold, and counters that went up."""
+
+from typing import Dict, List, Optional, Sequence, Tuple
+
+from clipedge.jetson.conditions.cards import Card
+from clipedge.jetson.conditions.tree import MissingError, Tree
+from clipedge.jetson.sensors import Sensors
+
+# Over-current on an Orin, by alarm: Jetson Linux Developer Guide, "Software-Based Power Consumption
+# Modeling". Heat on an x86, by package: the kernel's Documentation/ABI, thermal_throttle.
+_COUNTERS = (
+    "/sys/class/hwmon/hwmon*/oc*_event_cnt",
+    "/sys/devices/system/cpu/cpu0/thermal_throttle/package_throttle_count",
+)
+
+
+def throttling(sensors: Sensors, cards: Sequence[Card]) -> Tuple[Optional[bool], str]:
+    """Return whether a Jetson or a card is slowed down, and what says so or why it is not known."""
+    known = [card for card in cards if card.throttled is not None]
+    if sensors.throttled is not None or not known:
+        return sensors.throttled, sensors.throttled_from
+    slowed = [card for card in known if card.throttled]
+    if not slowed:
+        return False, "nvidia-smi"
+    return True, "; ".join(f"{card.label}: {', '.join(card.facts['slowed_by'])}" for card in slowed)
+
+
+class Counters:
+    """Counts of how often the hardware slowed itself down, too short for a state to be seen."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._paths = [path for pattern in _COUNTERS for path in tree.find(pattern)]
+        self._before: Dict[str, float] = {}
+        self.risen()
+
+    @property
+    def known(self) -> bool:
+        """Whether this machine has any."""
+        return bool(self._before)
+
+    def risen(self) -> List[str]:
+        """Return those that went up since the last call."""
+        names = []
+        for path in self._paths:
+            try:
+                value = self._tree.number(path)
+            except MissingError:
+                continue
+            if value > self._before.get(path, value):
+                names.append(path.rsplit("/", 1)[-1])
+            self._before[path] = value
+        return names
