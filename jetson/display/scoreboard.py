@@ -129,7 +129,7 @@ class Scoreboard(Output):
     def _forget(self, now_s: float) -> None:
         while self._timeline and self._timeline[0].at_s < now_s - TIMELINE_S:
             self._timeline.popleft()
-        while self._frames_s and self._frames_s[0] < now_s - RATE_OVER_S:
+        while self._frames_s and self._frames_s[0] <= now_s - RATE_OVER_S:
             self._frames_s.popleft()
-        while self._inferences and self._inferences[0][0] < now_s - RATE_OVER_S:
+        while self._inferences and self._inferences[0][0] <= now_s - RATE_OVER_S:
             self._inferences.popleft()
