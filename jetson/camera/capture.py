@@ -148,6 +148,7 @@ class Capture(Source):
         self._arrivals_s: Deque[float] = collections.deque(maxlen=240)
         self._lost_s = 0.0
         self._closing = False
+        self._waits = wait
         self._reading: Optional[_Reading] = None
         self._stuck: List[_Reading] = []
         self._keeper = threading.Thread(
@@ -212,6 +213,8 @@ class Capture(Source):
             self._arrivals_s.append(stamp_s)
             if self._state == LOST:
                 log.info("%s is back after %.1f s.", self.name, stamp_s - self._lost_s)
+            elif self._detail:
+                log.info("%s is there.", self.name)
             self._state, self._detail = LIVE, ""
             self._changed.notify_all()
 
@@ -228,7 +231,12 @@ class Capture(Source):
         wait_s = FIRST_WAIT_S
         with self._changed:
             while not self._closing:
-                reading = self._begin()
+                try:
+                    reading = self._begin()
+                except RuntimeError as error:  # too many threads on this machine, for now
+                    self._lose(f"{self.name}: {error}.")
+                    self._rest(LONGEST_WAIT_S)
+                    continue
                 self._watch(reading)
                 reading.left = True
                 if self._closing:
@@ -244,8 +252,8 @@ class Capture(Source):
 
     def _begin(self) -> _Reading:
         reading = _Reading(self._device, self)
-        self._reading = reading
         reading.start()
+        self._reading = reading
         return reading
 
     def _watch(self, reading: _Reading) -> None:
@@ -279,6 +287,8 @@ class Capture(Source):
                 log.warning("%s", problem)
             else:
                 log.warning("%s It is tried again.", problem)
+        elif self._waits and not (self._frames or self._detail):
+            log.warning("%s It is waited for.", problem)
         self._detail = problem
         self._changed.notify_all()
 

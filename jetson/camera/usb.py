@@ -96,8 +96,9 @@ class UsbCamera(Device):
             capture.get(which)
             for which in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FPS)
         )
-        given = (int(width), int(height), round(rate_hz, 1))
         asked = (*self._size, round(self._rate_hz, 1))
+        # Some drivers do not know their rate.
+        given = (int(width), int(height), round(rate_hz, 1) if rate_hz > 0 else asked[2])
         if given != asked and given != self._told and width:
             log.info(
                 "%s gives %d x %d at %g Hz where %d x %d at %g Hz was asked for.",

@@ -1,5 +1,6 @@
 """What every live source keeps: newest frame first, counts, stalls, waits, memory."""
 
+import logging
 import threading
 import time
 
@@ -123,6 +124,22 @@ def test_frames_are_stamped_when_they_come_not_when_they_are_taken(device):
         after_s = time.monotonic()
         time.sleep(0.1)
         assert before_s <= next(source.pictures()).timestamp_s <= after_s
+
+
+def test_a_machine_that_starts_no_thread_now_may_do_so_later(device, monkeypatch):
+    monkeypatch.setattr(module, "LONGEST_WAIT_S", 0.05)
+    with Capture(device) as source:
+
+        def refuse(self):
+            raise RuntimeError("can't start new thread")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(module._Reading, "start", refuse)
+            device.set(end=True)
+            wait_until(lambda: "can't start new thread" in source.status.detail)
+        device.set(end=False)
+        device.give(1)
+        wait_until(lambda: source.status.state == LIVE)
 
 
 def test_jitter_shows_in_the_stamps_as_it_is(device):
@@ -271,7 +288,8 @@ def test_an_opening_that_takes_for_ever_is_an_error(device, monkeypatch):
     device.set(hang=False)
 
 
-def test_who_waits_for_a_camera_sees_why_it_is_not_there(device):
+def test_who_waits_for_a_camera_sees_why_it_is_not_there(device, caplog):
+    caplog.set_level(logging.INFO)
     device.problem = "there is none."
     with Capture(device, wait=True) as source:
         assert next(iter(source)) is None
@@ -280,6 +298,10 @@ def test_who_waits_for_a_camera_sees_why_it_is_not_there(device):
         device.set(problem="")
         wait_until(lambda: source.status.state == LIVE)
         assert source.status.losses == 0
+    assert [record.getMessage() for record in caplog.records] == [
+        "there is none. It is waited for.",
+        "scripted is there.",
+    ]
 
 
 def test_pictures_that_cannot_be_decoded_are_skipped(device):
