@@ -82,8 +82,8 @@ class WebDisplay(Output):
         Raises:
             ClipedgeError: the server has stopped.
         """
-        if step.frame is not None and self._box.offer(step.frame.image):
-            self._call(self._hub.picture_came)
+        if step.frame is not None:
+            self._box.offer(step.frame.image)
         if step.event is not None:
             self._call(self._hub.tell_all)
         if self._failure is not None:

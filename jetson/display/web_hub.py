@@ -15,6 +15,7 @@ from clipedge.jetson.sensors import Sensors
 VIEWERS = 16  # at once
 STATES_HZ = 5.0
 PICTURES_HZ = 20.0  # at most; made once for all viewers
+LOOK_S = 0.015  # between two looks whether a picture that was asked for is there
 SENSORS_S = 1.0  # between two readings
 
 Sending = Optional["asyncio.Future[None]"]
@@ -122,10 +123,22 @@ class Hub:
             return
         self._asking = True
         due_s = self._pictured_s + 1.0 / PICTURES_HZ - time.monotonic()
-        self._later(max(due_s, 0.0), self._box.ask)
+        self._later(max(due_s, 0.0), self._ask_for_picture)
 
-    def picture_came(self) -> None:
-        """Send the picture that was asked for to all who wait for one."""
+    def _ask_for_picture(self) -> None:
+        self._box.ask()
+        self._look_for_picture()
+
+    def _look_for_picture(self) -> None:
+        """Look again and again: to wake this thread would cost the recogniser's more than this."""
+        if not self.viewers:
+            self._asking = False
+        elif self._box.asked:
+            self._later(LOOK_S, self._look_for_picture)
+        else:
+            self._send_picture()
+
+    def _send_picture(self) -> None:
         self._asking = False
         self._pictured_s = time.monotonic()
         takers = [viewer for viewer in self.viewers if viewer.takes_picture]

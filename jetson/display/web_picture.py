@@ -21,22 +21,22 @@ class PictureBox:
     def __init__(self) -> None:
         self._cv2 = quiet_cv2()
         self._lock = threading.Lock()
-        self._asked = False
+        self.asked = False  # and not taken yet
         self._rows: Optional[np.ndarray] = None
         self._size = (0, 0)  # to be sent: width and height
 
     def ask(self) -> None:
         """Want the next frame. Any thread."""
-        self._asked = True
+        self.asked = True
 
-    def offer(self, image: np.ndarray) -> bool:
-        """Take a copy where one is wanted, and tell whether; the recogniser's thread.
+    def offer(self, image: np.ndarray) -> None:
+        """Take a copy where one is wanted; the recogniser's thread.
 
         Args:
             image: (H, W, 3) uint8, RGB.
         """
-        if not self._asked:
-            return False
+        if not self.asked:
+            return
         height, width = image.shape[:2]
         longest = max(height, width)
         kept = image[:: max(longest // LONGEST, 1)]
@@ -46,8 +46,7 @@ class PictureBox:
             np.copyto(self._rows, kept)
             scale = min(LONGEST / longest, 1.0)
             self._size = (max(round(width * scale), 1), max(round(height * scale), 1))
-            self._asked = False
-        return True
+            self.asked = False
 
     def jpeg(self) -> bytes:
         """Return the picture taken last as a JPEG; any thread but the recogniser's."""

@@ -143,11 +143,14 @@ def test_a_lost_program_is_said_and_found_again_with_its_next_run(open_page, mon
         await_state(page, "live")
         await_picture(page)
         assert page.locator("#events li").count() == 0  # those were of another run
+        assert not page.is_visible("#caption")
         run.step("swipe left")
         page.wait_for_selector("#events li")
     await_state(page, ENDED)
     assert page.inner_text("#veil") == "The run has ended"
     assert page.locator("#events li").count() == 1
+    with PageRun(labels=LABELS, address=address):
+        await_state(page, "live")
 
 
 def test_before_there_is_anything_it_says_what_is_awaited(open_page):
@@ -253,6 +256,8 @@ def test_no_size_needs_to_be_scrolled_sideways(run, open_page, width):
     run.step(LABELS[3])
     page.wait_for_selector("#events li")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for text in ("gesture", "events"):  # a long name is wrapped, not cut off
+        assert page.evaluate(f"{text}.scrollWidth <= {text}.parentElement.clientWidth + 16"), text
     for button in page.locator("#tools button").all():
         assert button.bounding_box()["height"] >= 40  # a finger is wide
 

@@ -359,6 +359,7 @@ def test_a_connection_that_never_asks_is_closed(monkeypatch):
 
 def test_connections_beyond_the_limit_are_closed_at_once(monkeypatch):
     monkeypatch.setattr(web_server, "CONNECTIONS", 3)
+    monkeypatch.setattr(web_server, "IDLE_S", 600.0)
     with PageRun() as run, contextlib.ExitStack() as stack:
         idle = [
             stack.enter_context(socket.create_connection(("127.0.0.1", run.port), WAIT_S))

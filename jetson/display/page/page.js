@@ -253,15 +253,13 @@ async function takePicture(blob) {
   try {
     const bitmap = await createImageBitmap(blob);
     const canvas = $("picture");
-    if (!paused) {
-      if (canvas.width !== bitmap.width || canvas.height !== bitmap.height) {
-        canvas.width = bitmap.width;
-        canvas.height = bitmap.height;
-      }
-      canvas.getContext("2d").drawImage(bitmap, 0, 0);
-      $("empty").hidden = true;
+    if (canvas.width !== bitmap.width || canvas.height !== bitmap.height) {
+      canvas.width = bitmap.width;
+      canvas.height = bitmap.height;
     }
+    canvas.getContext("2d").drawImage(bitmap, 0, 0);
     bitmap.close();
+    $("empty").hidden = true;
   } finally {
     asked = false;
     requestAnimationFrame(askForPicture);
