@@ -3,6 +3,7 @@
 import logging
 import os
 import pathlib
+import signal
 import socket
 import subprocess
 import sys
@@ -136,6 +137,36 @@ def test_an_http_camera_is_lost_when_it_stalls_and_when_it_dies_and_found_again(
         some_frames(source, 5)
         assert source.status.losses >= 2
     assert caplog.text.count("It is tried again") == caplog.text.count("is back after")
+
+
+FOLLOWER = """
+import sys
+from clipedge.jetson.camera import open_source
+try:
+    with open_source(sys.argv[1]) as source:
+        shown = ""
+        for frame in source:
+            if source.status.state != shown:
+                shown = source.status.state
+                print(shown, flush=True)
+except KeyboardInterrupt:
+    sys.exit(7)
+"""
+
+
+def test_an_interrupt_ends_a_program_whose_camera_is_stuck(http_camera):
+    url = f"http://127.0.0.1:{http_camera.port}/stream"
+    with subprocess.Popen(
+        [sys.executable, "-c", FOLLOWER, url], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout.readline() == b"live\n"
+        http_camera.tell("stall")
+        assert process.stdout.readline() == b"lost\n"
+        interrupted_s = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, talk = process.communicate(timeout=LIMIT_S)
+        assert time.monotonic() - interrupted_s < 4.0  # FFmpeg would be stuck for longer
+    assert (process.returncode, talk.count(b"terminate")) == (7, 0)
 
 
 @pytest.mark.parametrize(
