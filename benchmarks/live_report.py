@@ -32,8 +32,9 @@ def table_text(study: Dict[str, Any]) -> str:
     rows = [_row(case) for case in study["cases"]]
     text = format_table(header, rows) + "\n\n" + _parts_table(study["parts"]) + "\n\n"
     text += (
-        "Medians, besides inference and capture, in one thread. ms a clip: with the frames since\n"
-        "the one before. Ratio: of PIL's way to ours within a turn, median and range.\n"
+        "Medians of the processor's time, besides inference and capture, in one thread. ms a\n"
+        "clip: with the frames since the one before. Ratio: of PIL's way to ours within a turn,\n"
+        "median and range.\n"
     )
     if not study["pil"]:
         text += "PIL is not installed: pip install pillow, and its columns are filled.\n"
@@ -45,7 +46,7 @@ def case_figures(case: Dict[str, Any]) -> Dict[str, Any]:
 
     Returns:
         ``frame_ms`` and ``frame_p95_ms`` over all frames; ``clip_ms``, of a clip with the frames
-        since the one before; ``pil_clip_ms`` and the ``ratios`` of each turn, None without PIL.
+        since the one before; ``pil_clip_ms`` and each turn's ``ratios``, None without PIL.
     """
     turns = case["turns"]
     frames_ms = sorted(one for turn in turns for one in turn["frame_ms"])
