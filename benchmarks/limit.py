@@ -158,8 +158,8 @@ def table_text(rows: Sequence[Dict[str, Any]]) -> str:
             [
                 row["model"],
                 f"{row['gflop_a_clip']:.2f}",
-                f"{row['strict_clips_per_s']:.4g}",
-                f"{row['by_layer_clips_per_s']:.4g}",
+                _rate(row["strict_clips_per_s"]),
+                _rate(row["by_layer_clips_per_s"]),
                 str(row["paper_clips_per_s"] or "-"),
                 _percent(row["paper_share_of_strict"]),
                 _percent(row["paper_share_of_by_layer"]),
@@ -189,6 +189,10 @@ def layers_text(limit: Limit) -> str:
             for one in limit.layers
         ],
     )
+
+
+def _rate(clips_per_s: float) -> str:
+    return f"{clips_per_s:.0f}" if clips_per_s >= 1000 else f"{clips_per_s:.4g}"
 
 
 def _percent(share: Optional[float]) -> str:

@@ -8,6 +8,7 @@ import argparse
 import concurrent.futures
 import importlib.util
 import json
+import logging
 import math
 import os
 import pathlib
@@ -35,8 +36,11 @@ SIZES = (512, 1024, 2048)  # of square matrices; a short product is let alone mo
 SECONDS = 0.7  # for each size, and for each way to move bytes
 LEAST_RUNS = 3
 COPY_MB = 256  # far more than a cache
+BUSY_SHARE = 0.25  # of the cores' time; above it a warning is due
 _PROCESS_LIMIT_S = 300.0
 _CPU_FOLDERS = pathlib.Path("/sys/devices/system/cpu")
+
+_log = logging.getLogger(__name__)
 
 Call = Callable[[], object]
 
@@ -63,6 +67,12 @@ def measure_machine(
     """
     threads = threads or board.physical_cores()
     busy = board.busy_share()
+    if busy is not None and busy > BUSY_SHARE:
+        _log.warning(
+            "This machine is busy: %.0f %% of its cores' time is taken. Its rates, and so the "
+            "limits, may come out too low.",
+            100 * busy,
+        )
     rates: List[Rate] = []
     for library in PRECISIONS:
         if importlib.util.find_spec(library) is not None:

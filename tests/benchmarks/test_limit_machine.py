@@ -9,6 +9,14 @@ from clipedge.benchmarks.machine_rates import Rate, cache_bytes, device_of, meas
 from clipedge.jetson.errors import ClipedgeError
 
 BRIEFLY_S = 0.01
+RATES = [
+    Rate("numpy fp32", 5e9, 4e9),
+    Rate("torch fp32", 7e9, 1e9),
+    Rate("torch bf16", 9e9, 9e9),
+    Rate("openvino fp32", 6e9, 6e9),
+    Rate("copying", 3e9, 3e9),
+    Rate("reading", 2e9, 2e9),
+]
 
 
 @pytest.fixture
@@ -29,14 +37,7 @@ def write_cache(folder, index, level, kind, shared, size):
 
 
 def test_each_precision_has_its_fastest_library_and_bandwidth_its_fastest_way():
-    rates = [
-        Rate("numpy fp32", 5e9, 4e9),
-        Rate("torch fp32", 7e9, 1e9),
-        Rate("torch bf16", 9e9, 9e9),
-        Rate("copying", 3e9, 3e9),
-        Rate("reading", 2e9, 2e9),
-    ]
-    device = device_of(rates, 2)
+    device = device_of(RATES, 2)
     assert device.peak_flops == {"fp32": 7e9, "bf16": 9e9}
     assert device.bandwidth == 3e9
     assert device.source == "2 threads; bf16 by torch, fp32 by torch; copying"
@@ -66,6 +67,16 @@ def test_the_machine_is_measured_in_a_process_of_each_library_that_is_there(nump
     assert device.peak("fp32") == rates["numpy fp32"]["best"] > 1e8
     assert device.bandwidth > 1e8
     assert conditions["threads"] == 1
+
+
+def test_a_busy_machine_is_told(numpy_alone, monkeypatch, caplog):
+    monkeypatch.setattr(machine_rates, "_in_own_process", lambda *_: RATES)
+    for busy, told in ((0.9, True), (0.1, False), (None, False)):
+        caplog.clear()
+        monkeypatch.setattr(machine_rates.board, "busy_share", lambda busy=busy: busy)
+        _, conditions = measure_machine(1)
+        assert ("too low" in caplog.text) == told
+        assert conditions["busy_share_at_start"] == busy
 
 
 def test_a_library_that_fails_says_why(monkeypatch):
