@@ -112,7 +112,7 @@ def test_motion_jpeg_over_http_gives_frames_with_times_of_arrival(http_camera):
         frames = some_frames(source, 20)
     stamps_s = [frame.timestamp_s for frame in frames]
     assert all(np.diff(stamps_s) > 0)
-    assert stamps_s[0] > before_s and stamps_s[-1] - stamps_s[0] > 0.3
+    assert before_s < stamps_s[0] < stamps_s[-1] <= time.monotonic()
     image = frames[-1].image
     assert image.shape == (48, 64, 3)
     assert image[..., 0].mean() > 50 > image[..., 2].mean()  # red first
