@@ -18,7 +18,7 @@ import sys
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 from clipedge.benchmarks.devices import BYTES, DEVICES, Device, find_device
-from clipedge.benchmarks.layer_costs import KINDS, Layer, Network, networks
+from clipedge.benchmarks.layer_costs import KINDS, Layer, Network, find_network, networks
 from clipedge.benchmarks.study import new_study, write_study
 from clipedge.jetson import paper
 from clipedge.jetson.command_line import (
@@ -30,6 +30,7 @@ from clipedge.jetson.command_line import (
     run_command,
 )
 from clipedge.jetson.errors import UsageError
+from clipedge.jetson.spec import ClipSpec
 
 SCHEMA = "clipedge.limit/1"
 HERE = "here"
@@ -109,6 +110,26 @@ def limit_of(
     moved = once + batch * (network.layers[0].inputs + network.classes)
     memory_s = max(0.0, moved * BYTES[precision] - device.cache_bytes) / device.bandwidth
     return Limit(batch, 2 * batch * network.macs / device.peak(precision), memory_s, layers)
+
+
+def limit_of_file(
+    spec: ClipSpec, device: Device, precision: str, batch: int = paper.BATCH_SIZE
+) -> Optional[Limit]:
+    """Return the limit of a model file, for a benchmark's report.
+
+    Args:
+        spec: the file's.
+        device: it ran on.
+        precision: it ran in.
+        batch: clips at once.
+
+    Returns:
+        The limit; None where the model, its clip or the precision is not one that is counted.
+    """
+    network = find_network(spec.model, spec.width, spec.num_classes)
+    if network is None or network.clip_shape != spec.clip_shape or precision not in BYTES:
+        return None
+    return limit_of(network, device, precision, batch)
 
 
 def _layer_limit(layer: Layer, device: Device, precision: str, batch: int) -> LayerLimit:

@@ -19,6 +19,7 @@ from clipedge.benchmarks.layer_costs import (
 )
 from clipedge.jetson import paper
 from clipedge.jetson.errors import UsageError
+from clipedge.jetson.spec import ClipSpec
 
 # 1 MFLOP/s and 1 kB/s in fp32, a cache of 100 bytes.
 SLOW = Device("slow", {"fp32": 1e6, "fp16": 2e6}, 1e3, 100.0, None, "made up")
@@ -52,7 +53,9 @@ def test_the_costs_agree_with_the_paper_but_for_what_falls_on_padding():
 def test_models_are_those_of_table_8_in_its_order_and_first():
     named = [(one.model, one.width) for one in networks()]
     assert named[: len(paper.TABLE_8)] == [(row.model, row.width) for row in paper.TABLE_8]
-    assert all(one.layers[0].kind == STEM and one.macs > 0 for one in networks())
+    for one in networks():
+        kinds = [layer.kind for layer in one.layers]
+        assert (kinds[0], kinds[-1], kinds.count(STEM), kinds.count(HEAD)) == (STEM, HEAD, 1, 1)
 
 
 def test_the_strict_limit_is_arithmetic_where_transfer_is_shorter():
@@ -144,6 +147,16 @@ def test_another_number_of_classes_changes_the_head_alone():
     assert few.layers[:-1] == many.layers[:-1]
     assert few.layers[-1] == Layer("classifier.1", HEAD, 480 * 27, 481 * 27, 480, 27)
     assert find_network("shufflenetv1", 0.3) is None
+
+
+def test_a_file_has_a_limit_where_its_model_clip_and_precision_are_counted():
+    labels = tuple(str(number) for number in range(27))
+    spec = ClipSpec("shufflenetv1", labels, 0.5)
+    counted = find_network("shufflenetv1", 0.5, classes=27)
+    assert limit.limit_of_file(spec, SLOW, "fp16", 4) == limit.limit_of(counted, SLOW, "fp16", 4)
+    assert limit.limit_of_file(spec._replace(size=48), SLOW, "fp16") is None
+    assert limit.limit_of_file(spec._replace(width=0.3), SLOW, "fp16") is None
+    assert limit.limit_of_file(spec, SLOW, "int8") is None
 
 
 def test_the_command_prints_every_model_and_writes_what_it_prints(tmp_path, capsys):
