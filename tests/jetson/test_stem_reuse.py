@@ -68,14 +68,13 @@ def camera(rate_hz, seconds=4.0, jitter=0.0):
 
 def test_logits_are_those_of_the_whole_model_at_any_rate_with_jitter_and_gaps(runner, tiny_model):
     later = [60.0 + time_s for time_s in camera(30)]
-    streams = (camera(12), camera(25), camera(30), camera(30, jitter=0.4), camera(30) + later)
-    for times_s in streams:
-        for interval_s in (0.0, 1 / 12.0):
-            whole = streamed(times_s, runner, interval_s=interval_s)
-            reuse = StemReuse(tiny_model, runner)
-            reused = streamed(times_s, runner, interval_s=interval_s, stem_reuse=reuse)
-            assert len(whole) == len(reused) > 20
-            assert max(map(relative_difference, whole, reused)) < LARGEST_DIFFERENCE
+    streams = [(camera(25), 0.0), (camera(30, jitter=0.4), 0.0), (camera(30) + later, 1 / 12.0)]
+    for times_s, interval_s in streams:
+        whole = streamed(times_s, runner, interval_s=interval_s)
+        reuse = StemReuse(tiny_model, runner)
+        reused = streamed(times_s, runner, interval_s=interval_s, stem_reuse=reuse)
+        assert len(whole) == len(reused) > 20
+        assert max(map(relative_difference, whole, reused)) < LARGEST_DIFFERENCE
 
 
 @pytest.mark.parametrize("rate_hz", [12, 30])
