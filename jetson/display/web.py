@@ -123,7 +123,7 @@ def _need_tornado() -> None:
     except ImportError as error:
         raise UsageError(
             f"--display web needs tornado, which does not load ({error}): "
-            "pip install 'tornado>=6', or leave --display web out."
+            "pip install 'tornado>=6' (or clipedge[web])."
         ) from None
     if tornado.version_info < OLDEST_TORNADO:
         raise UsageError(

@@ -61,8 +61,8 @@ LARGEST_MESSAGE = 1 << 10  # of a viewer, which says no more than NEXT
 PING_S = 10.0  # a viewer that does not answer is let go within 10 to 30 s, as tornado has it
 NEXT = "next"  # a viewer's word for: the last picture is drawn
 
-LAST_STATE_S = 0.8  # for the viewers to be told of the end
-GOODBYE_S = 0.4  # for them to close
+LAST_STATE_S = 0.6  # for the viewers to be told of the end
+GOODBYE_S = 0.3  # for them to close
 
 
 class _Guarded(RequestHandler):
