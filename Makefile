@@ -89,6 +89,8 @@ $(BOARD_READY): constraints-board.txt
 
 # A small network on small clips: it learns in a few minutes on two CPU cores.
 DEMO_TRAINING := --model shufflenetv1 --width 0.5 --size 48
+# The drawn gestures last a second: a clip of every picture, not of every second one, holds one.
+DEMO_CLIPS := --stride 1
 DEMO_MODEL := demo/shufflenetv1_0.5x_synthetic
 
 # The user's own commands, as a user types them: make prints each before it runs.
@@ -96,7 +98,7 @@ DEMO_MODEL := demo/shufflenetv1_0.5x_synthetic
 demo: $(READY) ## train a small model, export, benchmark and use it (a few minutes on a CPU)
 	@mkdir -p demo
 	@printf '\n[1/5] Train a small model on generated gestures\n'
-	$(BIN)/train-clips fit $(DEMO_TRAINING) --data synthetic --output $(DEMO_MODEL).pt
+	$(BIN)/train-clips fit $(DEMO_TRAINING) $(DEMO_CLIPS) --data synthetic --output $(DEMO_MODEL).pt
 	@printf '\n[2/5] Export it to ONNX and compare with PyTorch\n'
 	$(BIN)/export-engine --checkpoint $(DEMO_MODEL).pt --no-engine --output demo
 	@printf '\n[3/5] Measure clips per second\n'
@@ -133,7 +135,8 @@ soak: $(READY) ## the long form of the endurance test (six minutes)
 # Programs that tests talk to: a browser, a media server, a broker, a window system, and an OpenCV
 # with windows and GStreamer. Where one is missing, its tests are skipped and say so.
 DEBIAN_PEERS := chromium gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base \
-	gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly mosquitto python3-gi python3-opencv xvfb
+	gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly mosquitto openssl python3-gi \
+	python3-opencv xdotool xvfb
 
 .PHONY: peers
 peers: ## install the programs that tests talk to, from Debian (as root)

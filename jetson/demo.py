@@ -20,6 +20,7 @@ from clipedge.jetson.recogniser import Recogniser
 from clipedge.jetson.runners import Runner, open_runner
 from clipedge.jetson.source_options import source_options
 from clipedge.jetson.spec import RANDOM_WEIGHTS
+from clipedge.jetson.stem_reuse import StemReuse
 from clipedge.jetson.stopping import StopRequests
 from clipedge.jetson.summary import Summary
 from clipedge.jetson.truth import TrueGesture, load_truth, score_events, truth_table
@@ -39,7 +40,9 @@ def run(arguments: argparse.Namespace) -> int:
         source = stack.enter_context(_open_source(arguments, runner))
         settings, pace = choose_settings(arguments, runner, source), choose_pace(arguments, source)
         recogniser = Recogniser(runner.spec.labels, settings)
-        steps = recognise(source, runner, recogniser, pace.interval_s, pace.hop, detector)
+        stem_reuse = StemReuse(arguments.model, runner) if arguments.reuse_stem else None
+        steps = recognise(source, runner, recogniser, pace.interval_s, pace.hop, detector,
+                          stem_reuse)  # fmt: skip
         facts: Optional[SessionFacts] = None
         if arguments.save_session is not None or isinstance(source, Replay):
             facts = session_facts(runner, arguments.model, settings, source, pace.interval_s,
@@ -98,14 +101,14 @@ def _warn_of_model(
 
 
 def _follow(steps: Iterator[Step], outputs: Outputs) -> bool:
-    """Hand all steps to the outputs; return True where somebody asked for the end."""
+    """Hand all steps to the outputs; return True where a signal asked for the end."""
     with StopRequests() as stop:
         for step in steps:
             outputs.add(step)
             if stop.heard or outputs.stop_requested:
                 log.info("stopped")
-                return True
-    return False
+                break
+        return stop.heard
 
 
 def _conclude(summary: Summary, truth: Optional[List[TrueGesture]], out: IO[str]) -> None:

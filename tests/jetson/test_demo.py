@@ -260,3 +260,11 @@ def test_real_videos_go_through_the_whole_path(model, shared, capsys):
         for path in videos[:3]:
             assert run("--model", model, "--source", path, "--backend", "onnxruntime") == 0
             assert "clips scored" in capsys.readouterr().err
+
+
+def test_a_window_that_is_closed_ends_a_file_as_its_end_does(model, video, monkeypatch, capsys):
+    from clipedge.jetson.outputs.event_lines import EventLines
+
+    monkeypatch.setattr(EventLines, "stop_requested", True)
+    assert run("--model", model, "--source", video) == 0
+    assert "1 frames" in capsys.readouterr().err
