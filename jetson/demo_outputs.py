@@ -85,7 +85,8 @@ def _open_display(
 
     address = arguments.web or DEFAULT_WEB
     page = WebDisplay(scoreboard, facts, address, arguments.token, sensors.latest)
-    log.info("The page is at %s", page.url)
+    # A token that the user chose stays out of the log; one that was made is told here alone.
+    log.info("The page is at %s", page.url if arguments.token is None else page.url.split("?")[0])
     return page
 
 
