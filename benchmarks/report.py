@@ -10,6 +10,7 @@ import numpy as np
 from clipedge.benchmarks.timing import Timings
 from clipedge.jetson import paper
 from clipedge.jetson.command_line import format_table
+from clipedge.jetson.conditions import conditions_text as machine_conditions_text
 from clipedge.jetson.files import PathLike, write_whole
 from clipedge.jetson.runners import Runner
 from clipedge.jetson.runners.base import TimingMs
@@ -113,13 +114,25 @@ def table_text(rows: Sequence[Dict[str, Any]]) -> str:
     return "\n".join([format_table(_HEADER, [_cells(row) for row in rows]), *_notes(rows)])
 
 
-def conditions_text(machine: Dict[str, Any], settings: Dict[str, Any]) -> str:
-    """Return what was held fixed, in two lines that go above the table."""
+def conditions_text(
+    machine: Dict[str, Any],
+    settings: Dict[str, Any],
+    conditions: Optional[Dict[str, Any]] = None,
+) -> str:
+    """Return what was held fixed, in the lines that go above the table.
+
+    Args:
+        machine: of ``board.machine_facts``.
+        settings: of the run.
+        conditions: of ``read_conditions``, where they were read: they come after the machine.
+    """
     name = machine["board"] or machine["cpu"] or machine["architecture"]
     memory = "" if machine["memory_mb"] is None else f", {machine['memory_mb'] / 1024:.1f} GiB"
     system = machine["os"] if machine["l4t"] is None else f"{machine['os']}, L4T {machine['l4t']}"
+    found = "" if conditions is None else f"{machine_conditions_text(conditions)}\n"
     return (
         f"{name}, {machine['logical_cores']} cores{memory}, {system}, Python {machine['python']}\n"
+        f"{found}"
         f"batch {settings['batch']}, {settings['duration_s']:g} s a model after "
         f"{settings['warmup_s']:g} s of warm-up"
     )

@@ -19,6 +19,7 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from clipedge.jetson.closing import Closing
 from clipedge.jetson.files import PathLike
+from clipedge.jetson.kernel_files import read_kernel_file
 
 WATCH_EVERY_S = 1.0
 # The rail that feeds the whole module: TX1, TX2, Xavier NX, Orin NX and Nano; Nano. An AGX has none
@@ -199,7 +200,7 @@ def _typed(folder: pathlib.Path, pattern: str, file: str) -> List[Tuple[str, pat
 
 def _text(path: pathlib.Path) -> str:
     try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
+        return read_kernel_file(path)
     except OSError:  # EAGAIN too: a part of the chip that is switched off
         return ""
 

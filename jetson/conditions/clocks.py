@@ -62,16 +62,17 @@ class Clock(NamedTuple):
 
     def facts(self, tree: Tree, report: Report, key: str) -> Dict[str, Any]:
         """Return ``name``, ``now_mhz``, ``min_mhz``, ``max_mhz`` and ``governor``."""
-        read = {
-            "now_mhz": lambda: self.now_mhz(tree),
-            "min_mhz": lambda: self._mhz(tree, self.low),
-            "max_mhz": lambda: self._mhz(tree, self.high),
-        }
         facts: Dict[str, Any] = {"name": self.name}
-        for name in sorted(read):
-            facts[name] = report.take(f"{key}.{name}", read[name])
-        facts["governor"] = tree.optional_text(self.governor) or None if self.governor else None
+        facts["now_mhz"] = report.take(f"{key}.now_mhz", lambda: self.now_mhz(tree))
+        facts["min_mhz"] = report.take(f"{key}.min_mhz", lambda: self._mhz(tree, self.low))
+        facts["max_mhz"] = report.take(f"{key}.max_mhz", lambda: self._mhz(tree, self.high))
+        facts["governor"] = report.take(f"{key}.governor", lambda: self._governor(tree))
         return facts
+
+    def _governor(self, tree: Tree) -> str:
+        if not self.governor:
+            raise MissingError(f"the {self.name} has none")
+        return tree.text(self.governor)
 
     def _mhz(self, tree: Tree, path: str) -> float:
         value = tree.number(path)

@@ -21,7 +21,7 @@ from clipedge.jetson.conditions.tree import MissingError, Report, Tree
 from clipedge.jetson.files import PathLike
 from clipedge.jetson.sensors import SensorReader, Sensors
 
-# Reading one takes about 20 us; a server has one for each of its cores.
+# A server has one for each of its cores.
 MOST_CPU_CLOCKS = 8
 
 
@@ -54,7 +54,7 @@ class Probe(Closing):
     def __init__(
         self,
         root: PathLike = "/",
-        every_s: float = 0.4,
+        every_s: float = 0.5,
         clock: Callable[[], float] = time.monotonic,
         run: Run = run_tool,
     ) -> None:
@@ -75,7 +75,7 @@ class Probe(Closing):
         self.missing = report.missing
 
     def __call__(self) -> Reading:
-        """Read all of them; it takes about a millisecond, a few on a TX2 with its twelve rails."""
+        """Read all of them; it takes less than a millisecond, a few where rails answer slowly."""
         now_s = self._clock()
         sensors = self._sensors()
         cards = self._cards.latest() if self._cards is not None else []

@@ -4,7 +4,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tup
 
 from clipedge.jetson.conditions.probe import Reading
 
-MOST_POINTS = 4096  # 27 minutes at five readings in two seconds; then every second one goes
+MOST_POINTS = 4096  # 34 minutes at two readings a second; then every second one goes
 MOST_EVENTS = 200  # of each kind; the rest are counted
 # Of a clock. A Jetson's steps are 4 % and more; a PC's clock is itself a mean, and trembles.
 CHANGED_BY = 0.03

@@ -10,7 +10,8 @@ from clipedge.jetson.conditions.probe import Probe, Reading
 from clipedge.jetson.conditions.recording import Recording
 from clipedge.jetson.files import PathLike
 
-EVERY_S = 0.4
+# With a TX2's files it takes 0.1 % of a core of an AMD EPYC at 2.6 GHz, in Python 3.6.
+EVERY_S = 0.5
 
 _log = logging.getLogger(__name__)
 

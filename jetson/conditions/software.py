@@ -117,7 +117,7 @@ def installed_versions(tree: Tree, names: str) -> Dict[str, str]:
     ``8.2.1.8-1+cuda10.2``.
     """
     versions = {}
-    text = tree.optional_text(PACKAGES)
+    text = tree.optional_text(PACKAGES) + "\n"
     for match in re.finditer(rf"^Package: ({names})\n(?:.+\n)*", text, re.MULTILINE):
         version = re.search(r"^Version: (?:\d+:)?([^-+\s]+)", match.group(0), re.MULTILINE)
         if version and re.search(r"^Status: .* installed$", match.group(0), re.MULTILINE):

@@ -73,9 +73,9 @@ def _jetson(board: Dict[str, Optional[str]]) -> str:
 def _card(card: Dict[str, Any]) -> str:
     parts = [
         f"{card['name']}, driver {card['driver']}",
-        _value(card["power_w"], "W", 1) + _of(card["power_limit_w"], "W"),
-        _value(card["graphics_mhz"], "MHz", 0) + _of(card["max_graphics_mhz"], "MHz"),
-        _value(card["temperature_c"], "C", 0),
+        _part(card["power_w"], card["power_limit_w"], "W"),
+        _part(card["graphics_mhz"], card["max_graphics_mhz"], "MHz"),
+        _part(card["temperature_c"], None, "C"),
         f"slowed by {', '.join(card['slowed_by'])}" if card["slowed_by"] else "",
     ]
     return _line(f"GPU {card['index']}", parts)
@@ -94,12 +94,12 @@ def _mode(facts: Dict[str, Any]) -> str:
 
 def _clocks(facts: Dict[str, Any]) -> List[str]:
     clocks = facts["clocks"]
-    cpus = clocks["cpu"] or []
-    texts = []
-    for clock in [*cpus[:MOST_TOLD], clocks["gpu"], clocks["emc"]]:
-        if clock is not None and clock["now_mhz"] is not None:
-            texts.append(f"{clock['name']} {clock['now_mhz']:.0f}{_of(clock['max_mhz'], 'MHz')}")
-    return texts
+    told = [*(clocks["cpu"] or [])[:MOST_TOLD], clocks["gpu"], clocks["emc"]]
+    return [
+        f"{clock['name']} {_part(clock['now_mhz'], clock['max_mhz'], 'MHz')}"
+        for clock in told
+        if clock is not None and clock["now_mhz"] is not None
+    ]
 
 
 def _state(facts: Dict[str, Any]) -> List[str]:
@@ -170,9 +170,7 @@ def _line(title: str, parts: List[str]) -> str:
     return f"{title}: {', '.join(filled)}" if filled else ""
 
 
-def _value(value: Optional[float], unit: str, digits: int) -> str:
-    return "" if value is None else f"{value:.{digits}f} {unit}"
-
-
-def _of(value: Optional[float], unit: str) -> str:
-    return "" if value is None else f" of {value:.0f} {unit}"
+def _part(value: Optional[float], most: Optional[float], unit: str) -> str:
+    if value is None:
+        return ""
+    return f"{value:.0f} {unit}" if most is None else f"{value:.0f} of {most:.0f} {unit}"

@@ -5,6 +5,7 @@ import re
 from typing import Callable, Dict, List, Optional, Tuple, TypeVar, Union
 
 from clipedge.jetson.files import PathLike
+from clipedge.jetson.kernel_files import read_kernel_file
 
 T = TypeVar("T")
 
@@ -33,14 +34,13 @@ class Tree:
             MissingError: it is not there, only root may read it, or the device does not answer.
         """
         try:
-            text = self.path(path).read_text(encoding="utf-8", errors="replace")
+            return read_kernel_file(self._root + path)
         except FileNotFoundError:
             raise MissingError(f"there is no {path}") from None
         except PermissionError:
             raise MissingError(f"only root may read {path}") from None
         except OSError:  # EAGAIN, EIO: a part of the chip that is switched off
             raise MissingError(f"{path} does not answer") from None
-        return text.strip().strip("\0").strip()
 
     def optional_text(self, path: str) -> str:
         """Return a file's text; an empty one where it cannot be read."""

@@ -3,8 +3,11 @@
 import io
 
 import pytest
+from stand_ins.board_files import BoardFiles
 
 from clipedge.benchmarks import report
+from clipedge.jetson import board
+from clipedge.jetson.conditions import read_conditions
 from clipedge.jetson.progress import ProgressLine
 from clipedge.jetson.spec import ClipSpec
 
@@ -91,6 +94,18 @@ def test_heading_says_board_and_l4t_of_a_jetson():
     first, second = report.conditions_text(machine, settings).splitlines()
     assert first == "quill, 6 cores, 7.7 GiB, Ubuntu 18.04.6 LTS, L4T 32.7.1, Python 3.6.9"
     assert second == "batch 8, 10 s a model after 0.5 s of warm-up"
+
+
+def test_heading_takes_in_the_conditions_where_they_were_read(tmp_path):
+    files = BoardFiles(tmp_path, "tx2")
+    conditions = read_conditions(tmp_path, files.run, loaded={})
+    machine = board.machine_facts(tmp_path)
+    settings = {"batch": 8, "duration_s": 10.0, "warmup_s": 0.5}
+    lines = report.conditions_text(machine, settings, conditions).splitlines()
+    assert lines[0].startswith("quill, ")
+    assert lines[1].startswith("software: Jetson TX2, L4T 32.7.1 (JetPack 4.6.1)")
+    assert lines[2].startswith("power mode: 0 MAXN, jetson_clocks on")
+    assert lines[-1] == "batch 8, 10 s a model after 0.5 s of warm-up"
 
 
 class Terminal(io.StringIO):
