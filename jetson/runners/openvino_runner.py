@@ -1,5 +1,6 @@
 """The OpenVINO backend, on the CPU."""
 
+import functools
 from typing import Any, Dict, Optional, Sequence
 
 import numpy as np
@@ -29,7 +30,7 @@ class OpenvinoRunner(Runner):
     def __init__(
         self, path: PathLike, spec: ClipSpec, threads: int, precision: str = "fp32"
     ) -> None:
-        self._core: Any = openvino.Core()
+        self._core: Any = _shared_core()
         try:
             self._model: Any = self._core.read_model(str(path))
         except Exception as error:
@@ -118,6 +119,17 @@ def _check_precision(compiled: Any, precision: str) -> None:
         )
 
 
+@functools.lru_cache(maxsize=None)
+def _shared_core() -> Any:
+    """Return the one Core of this process, which is never freed.
+
+    Each Core lays its own stack for signals over the last one's, and puts that back when it is
+    freed. Two that are not freed in reverse order leave a stack that is gone, and the next signal,
+    such as Ctrl-C, ends the process.
+    """
+    return openvino.Core()
+
+
 def _config(precision: str, threads: int) -> Dict[str, Any]:
     return {
         # Its default on a CPU with bf16 arithmetic is bf16, which moves logits by 1e-3.
@@ -129,7 +141,7 @@ def _config(precision: str, threads: int) -> Dict[str, Any]:
 
 def fp32_request(content: bytes, shape: Sequence[int], threads: int) -> Any:
     """Return an inference request, in fp32, for the content of an ONNX file and one input shape."""
-    core = openvino.Core()
+    core = _shared_core()
     model = core.read_model(model=content)
     model.reshape(list(shape))
     return core.compile_model(model, _DEVICE, _config("fp32", threads)).create_infer_request()
