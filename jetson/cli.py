@@ -52,6 +52,8 @@ def _add_recogniser_arguments(parser: CommandParser) -> None:
         "limit)")  # fmt: skip
     add("--hop", type=positive_int, metavar="N",
         help="score at every Nth new frame (1: each)")  # fmt: skip
+    add("--reuse-stem", action="store_true", help="keep what the first layer made of frames seen "
+        "before; ONNX files on a CPU")  # fmt: skip
 
 
 def _add_display_arguments(parser: CommandParser) -> None:

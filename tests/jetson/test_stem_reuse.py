@@ -1,5 +1,7 @@
 """The stem is not repeated on frames already seen, and the logits are those of the whole model."""
 
+import json
+import subprocess
 import sys
 
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 
 from clipedge.jetson import stem_reuse
 from clipedge.jetson.camera import Frame, Source
+from clipedge.jetson.cli import main
 from clipedge.jetson.clip_buffer import ClipBuffer
 from clipedge.jetson.errors import BackendError, ModelFileError, UsageError
 from clipedge.jetson.live import recognise
@@ -182,3 +185,45 @@ def test_without_the_onnx_package_it_says_what_to_install(tiny_model, monkeypatc
         monkeypatch.setitem(sys.modules, "onnx", None)
         with pytest.raises(UsageError, match="pip install onnx"):
             StemReuse(tiny_model, runner)
+
+
+def test_gesture_demo_gives_the_same_events_with_it(model_writer, tiny_spec, tmp_path, capsys):
+    cv2 = pytest.importorskip("cv2")
+    model = model_writer(tmp_path / "model.onnx", spec=tiny_spec._replace(labels=tuple("abcd")))
+    (tmp_path / "recogniser.json").write_text(
+        '{"threshold": 0.01, "presence_on": 0, "presence_off": 0, "early_lead": 0, "rearm_s": 0.3}'
+    )
+    folder, rng = tmp_path / "frames", np.random.RandomState(0)
+    folder.mkdir()
+    for number in range(40):
+        cv2.imwrite(str(folder / f"{number:05d}.png"), rng.randint(0, 256, (20, 24, 3)))
+    call = ["--model", str(model), "--source", str(folder), "--backend", "onnxruntime"]
+    events = []
+    for more in ([], ["--reuse-stem"]):
+        assert main([*call, "--hop", "1", *more]) == 0
+        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        events.append([dict(line, latency_ms=0) for line in lines])
+    assert events[0] == events[1]
+    assert events[0]
+
+
+SIGNALLED = """
+import os, signal, sys
+from clipedge.jetson.runners import open_runner
+from clipedge.jetson.stem_reuse import StemReuse
+signal.signal(signal.SIGINT, lambda *_: print("heard"))
+first, second = (open_runner(sys.argv[1], "openvino", threads=1) for _ in range(2))
+reuse = StemReuse(sys.argv[1], second)
+first.close()
+second.close()
+del first, second, reuse
+os.kill(os.getpid(), signal.SIGINT)
+"""
+
+
+def test_signals_are_heard_after_models_were_closed_in_any_order(tiny_model):
+    pytest.importorskip("openvino", reason="openvino is not installed")
+    if sys.version_info < (3, 10):
+        pytest.skip("openvino's Runner needs Python 3.10")
+    call = [sys.executable, "-c", SIGNALLED, str(tiny_model)]
+    assert subprocess.check_output(call, timeout=60) == b"heard\n"
