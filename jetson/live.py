@@ -7,7 +7,7 @@ from typing import Iterator, NamedTuple, Optional
 import numpy as np
 
 from clipedge.jetson.camera import Frame, Source
-from clipedge.jetson.clip_buffer import ClipBuffer
+from clipedge.jetson.clip_buffer import TIE_S, ClipBuffer
 from clipedge.jetson.detector import Detector
 from clipedge.jetson.events import EARLY, FULL, GestureEvent
 from clipedge.jetson.preprocess import Preprocessor
@@ -87,7 +87,7 @@ class _Schedule:
         """Tell whether a frame is scored; asked once for each that ends a clip."""
         counts = self._passed % self._hop == 0
         self._passed += 1
-        if not counts or (self._due_s is not None and time_s < self._due_s):
+        if not counts or (self._due_s is not None and time_s < self._due_s - TIE_S):
             return False
         # Counted from the last due time, so that frame times do not stretch the interval.
         if self._due_s is None or time_s - self._due_s > self._interval_s:

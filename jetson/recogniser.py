@@ -24,6 +24,8 @@ __all__ = ["BACKGROUND_LABELS", "Activation", "Recogniser", "RecogniserSettings"
 STEEPNESS_PER_S = 6.0
 # Its middle lies at a quarter of a gesture, as in the paper.
 MIDDLE_PART = 0.25
+# Times are as good as equal: how a clock's numbers were rounded changes no event.
+TIE_S = 1e-6
 
 
 class Activation(NamedTuple):
@@ -72,6 +74,7 @@ class Recogniser:
         own = {plain_label(label): value for label, value in self.settings.thresholds.items()}
         self._thresholds = [own.get(label, self.settings.threshold) for label in plain]
         self._told = _told(plain, self.settings)
+        self._rearm_s = self.settings.rearm_s - TIE_S
         # What the scores are where there is nothing.
         nothing = ~self._is_gesture if self._has_background else np.ones(len(plain), bool)
         self._nothing = (nothing / float(nothing.sum())).astype(np.float32)
@@ -180,7 +183,7 @@ class Recogniser:
             return None
         if self._lead() >= settings.early_lead:
             return self._name(time_s, early=True)
-        if not self._named and self._evidence_s >= settings.decide_s:
+        if not self._named and self._evidence_s >= settings.decide_s - TIE_S:
             return self._name(time_s, early=False)
         return None
 
@@ -205,7 +208,7 @@ class Recogniser:
         if self._weights_s <= 0.0:
             return None
         score = min(float(self._evidence[best]) / self._weights_s, 1.0)
-        if score < self._thresholds[best] or time_s - self._named_s < self.settings.rearm_s:
+        if score < self._thresholds[best] or time_s - self._named_s < self._rearm_s:
             return None
         self._named, self._named_s = True, time_s
         self._spent, self._peak = best, float(self._smoothed[best])
