@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Mapping, Optional
 
 from clipedge.jetson.conditions.cards import Card, card_facts, read_cards
 from clipedge.jetson.conditions.clocks import clock_facts, jetson_clocks
-from clipedge.jetson.conditions.heat import throttling
+from clipedge.jetson.conditions.heat import ProcessorHeat, throttling
 from clipedge.jetson.conditions.memory import load_average, memory_facts
 from clipedge.jetson.conditions.power_mode import power_mode
 from clipedge.jetson.conditions.rapl import Rapl
@@ -68,7 +68,7 @@ def read_conditions(
         report.miss("jetson_clocks_from", report.missing["jetson_clocks"])
     facts["clocks"] = clock_facts(tree, report)
     facts["cards"] = None if cards is None else card_facts(cards, report)
-    facts.update(_heat(sensors, cards or [], report))
+    facts.update(_heat(tree, sensors, cards or [], report))
     facts.update(_power(tree, sensors, cards or [], report))
     facts["memory"] = memory_facts(tree, report)
     facts["load_average"] = report.take("load_average", lambda: load_average(tree))
@@ -76,8 +76,9 @@ def read_conditions(
     return facts
 
 
-def _heat(sensors: Sensors, cards: List[Card], report: Report) -> Dict[str, Any]:
-    temperatures_c = {name: round(value, 3) for name, value in sensors.zones_c.items()}
+def _heat(tree: Tree, sensors: Sensors, cards: List[Card], report: Report) -> Dict[str, Any]:
+    zones_c = dict(sensors.zones_c, **ProcessorHeat(tree).read_c())
+    temperatures_c = {name: round(value, 3) for name, value in zones_c.items()}
     for card in cards:
         if card.facts["temperature_c"] is not None:
             temperatures_c[card.label] = card.facts["temperature_c"]

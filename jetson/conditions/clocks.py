@@ -3,7 +3,8 @@
 ========  ====================================================================================
 CPU       ``/sys/devices/system/cpu/cpu*/cpufreq``, kHz (kernel documentation, "cpufreq")
 GPU       ``/sys/class/devfreq/17000000.gp10b`` (TX2), ``57000000.gpu`` (Nano, TX1),
-          ``17000000.gv11b`` (Xavier), ``17000000.ga10b`` or ``.gpu`` (Orin), Hz
+          ``17000000.gv11b`` (Xavier), ``17000000.ga10b`` or ``.gpu`` (Orin), ``gpu-gpc-0``
+          (Thor), Hz
 EMC       ``/sys/kernel/debug/bpmp/debug/clk/emc`` (TX2 and later),
           ``/sys/kernel/debug/clk/override.emc`` (Nano, TX1), Hz; for root only
 ========  ====================================================================================
@@ -21,7 +22,7 @@ from clipedge.jetson.conditions.tree import DEBUG, MissingError, Report, Tree
 KHZ, HZ = 1e-3, 1e-6  # in MHz
 _CPUS = "/sys/devices/system/cpu/cpu*/cpufreq"
 _GPUS = "/sys/class/devfreq/*"
-_GPU_NAMES = ("gp10b", "gv11b", "ga10b", "gpu")
+_GPU_NAMES = ("gp10b", "gv11b", "ga10b", "gpu", "gpu-gpc-0")
 # now, lowest, highest, locked
 _EMCS = (
     (

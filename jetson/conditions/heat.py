@@ -12,6 +12,8 @@ _COUNTERS = (
     "/sys/class/hwmon/hwmon*/oc*_event_cnt",
     "/sys/devices/system/cpu/cpu0/thermal_throttle/package_throttle_count",
 )
+_HEAT = "/sys/class/hwmon/hwmon*"
+_AMD_HEAT = ("k10temp", "zenpower")
 
 
 def throttling(sensors: Sensors, cards: Sequence[Card]) -> Tuple[Optional[bool], str]:
@@ -23,6 +25,25 @@ def throttling(sensors: Sensors, cards: Sequence[Card]) -> Tuple[Optional[bool],
     if not slowed:
         return False, "nvidia-smi"
     return True, "; ".join(f"{card.label}: {', '.join(card.facts['slowed_by'])}" for card in slowed)
+
+
+class ProcessorHeat:
+    """The temperature of AMD's processors, which is no thermal zone as Intel's is."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        names = {path: tree.optional_text(f"{path}/name") for path in tree.find(_HEAT)}
+        self._paths = {names[path]: path for path in names if names[path] in _AMD_HEAT}
+
+    def read_c(self) -> Dict[str, float]:
+        """Return the temperature of each kind of processor."""
+        zones_c = {}
+        for name, path in self._paths.items():
+            try:
+                zones_c[name] = self._tree.number(f"{path}/temp1_input") / 1000.0
+            except MissingError:
+                continue
+        return zones_c
 
 
 class Counters:

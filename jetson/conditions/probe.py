@@ -13,7 +13,7 @@ from clipedge.jetson.conditions.clocks import (
     emc_clock,
     gpu_clock,
 )
-from clipedge.jetson.conditions.heat import Counters, throttling
+from clipedge.jetson.conditions.heat import Counters, ProcessorHeat, throttling
 from clipedge.jetson.conditions.rapl import Rapl
 from clipedge.jetson.conditions.software import is_jetson
 from clipedge.jetson.conditions.tools import Run, run_tool
@@ -62,6 +62,7 @@ class Probe(Closing):
         self._tree = Tree(root)
         self._clock = clock
         self._sensors = SensorReader(root)
+        self._heat = ProcessorHeat(self._tree)
         self._counters = Counters(self._tree)
         report = Report()
         self._clocks = _clocks(self._tree, report)
@@ -81,7 +82,7 @@ class Probe(Closing):
         cards = self._cards.latest() if self._cards is not None else []
         power_w, power_from, rails_w, mean_part_w = self._power(sensors, cards, now_s)
         throttled, throttled_from = self._throttling(sensors, cards)
-        zones_c = dict(sensors.zones_c)
+        zones_c = dict(sensors.zones_c, **self._heat.read_c())
         for card in cards:
             if card.facts["temperature_c"] is not None:
                 zones_c[card.label] = card.facts["temperature_c"]

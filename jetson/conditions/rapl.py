@@ -13,6 +13,7 @@ from clipedge.jetson.conditions.tree import MissingError, Tree
 _PACKAGES = "/sys/class/powercap/intel-rapl:*"
 _WHOLE = "package-"
 _BESIDE = "dram"
+SHORTEST_S = 0.05  # the counters move about once a millisecond
 LONGEST_S = 60.0  # a counter of 65 kJ passes its end twice in less than this at over 2 kW
 
 
@@ -44,15 +45,18 @@ class Rapl:
         """Return the power of each counter in watts, since the call before.
 
         Raises:
-            MissingError: it is the first call, or too long since the one before.
+            MissingError: it is the first call, or too long since the one before, or so short that
+                the next call shall count this time too.
         """
-        before, values = self._before, [self._tree.number(c.path) for c in self._counters]
+        before = self._before
+        if before is not None and 0.0 <= now_s - before[0] < SHORTEST_S:
+            raise MissingError("RAPL was read a moment before")
+        values = [self._tree.number(counter.path) for counter in self._counters]
         self._before = now_s, values
         if before is None:
             raise MissingError("RAPL counts energy: power is known from the second reading on")
         passed_s = now_s - before[0]
         if not 0.0 < passed_s <= LONGEST_S:
-            self._before = now_s, values
             raise MissingError(f"RAPL was last read {passed_s:.0f} s ago")
         watts = {}
         for counter, old, new in zip(self._counters, before[1], values):

@@ -137,8 +137,7 @@ def _reasons(facts: Dict[str, Any]) -> List[str]:
 def _throttles(facts: Dict[str, Any]) -> List[str]:
     events = facts["throttle_events"]
     if not events:
-        known = facts["throttled"]["during"] is not None
-        return ["throttling: none" if known else ""] if known else []
+        return [] if facts["throttled"]["during"] is None else ["throttling: none"]
     lines = []
     for event in events[:MOST_TOLD]:
         until = "the end" if event["until_s"] is None else f"{event['until_s']:.1f} s"

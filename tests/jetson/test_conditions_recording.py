@@ -159,6 +159,7 @@ def test_without_sensors_every_blank_has_its_reason(tmp_path):
     assert facts["missing"]["gpu_mhz"].startswith("the kernel shows no GPU")
     assert facts["missing"]["throttled.during"] == "this machine has no throttle-alert"
     assert json.loads(json.dumps(facts)) == facts
+    assert facts["temperature_c"] == {"min": 48.125, "mean": 48.125, "max": 48.125}
     assert span_text(facts).startswith("power: unknown: nvidia-smi is not installed")
 
 
@@ -177,8 +178,12 @@ def test_rapl_counts_over_the_end_of_its_counter(tmp_path):
     # 65532.610987 J is the counter's end: 0.610987 J to it and 29.389013 J past it, in 2 s.
     files.write("/sys/class/powercap/intel-rapl:0/energy_uj", 29389013)
     assert rapl.read_w(12.0) == {"package-0": pytest.approx(15.0)}
+    with pytest.raises(MissingError, match="a moment before"):
+        rapl.read_w(12.01)  # the counter has hardly moved: 0 W would be wrong
+    files.write("/sys/class/powercap/intel-rapl:0/energy_uj", 29389013 + 40000000)
+    assert rapl.read_w(14.0) == {"package-0": pytest.approx(20.0)}
     with pytest.raises(MissingError, match="last read 500 s ago"):
-        rapl.read_w(512.0)
+        rapl.read_w(514.0)
 
 
 def test_rapl_counts_packages_and_the_memory_beside_them_once(tmp_path):
