@@ -6,14 +6,26 @@ from clipedge.jetson.conditions.cards import Card
 from clipedge.jetson.conditions.tree import MissingError, Tree
 from clipedge.jetson.sensors import Sensors
 
-# Over-current on an Orin, by alarm: Jetson Linux Developer Guide, "Software-Based Power Consumption
-# Modeling". Heat on an x86, by package: the kernel's Documentation/ABI, thermal_throttle.
+# An Orin's, of its driver soctherm_oc (Jetson Linux Developer Guide, "Platform Power and
+# Performance"); an x86's, of heat (the kernel's therm_throt.c).
 _COUNTERS = (
     "/sys/class/hwmon/hwmon*/oc*_event_cnt",
     "/sys/devices/system/cpu/cpu0/thermal_throttle/package_throttle_count",
 )
+_NAMES = {
+    "oc1_event_cnt": "under-voltage",
+    "oc2_event_cnt": "average over-current",
+    "oc3_event_cnt": "instantaneous over-current",
+    "package_throttle_count": "heat of the processor",
+}
 _HEAT = "/sys/class/hwmon/hwmon*"
-_AMD_HEAT = ("k10temp", "zenpower")
+_AMD_NAMES = {
+    "oc1_event_cnt": "under-voltage",
+    "oc2_event_cnt": "average over-current",
+    "oc3_event_cnt": "instantaneous over-current",
+    "package_throttle_count": "heat of the processor",
+}
+_HEAT = ("k10temp", "zenpower")
 
 
 def throttling(sensors: Sensors, cards: Sequence[Card]) -> Tuple[Optional[bool], str]:
@@ -61,7 +73,7 @@ class Counters:
         return bool(self._before)
 
     def risen(self) -> List[str]:
-        """Return those that went up since the last call."""
+        """Return what went up since the last call: ``under-voltage (oc1_event_cnt)``."""
         names = []
         for path in self._paths:
             try:
@@ -69,6 +81,7 @@ class Counters:
             except MissingError:
                 continue
             if value > self._before.get(path, value):
-                names.append(path.rsplit("/", 1)[-1])
+                file = path.rsplit("/", 1)[-1]
+                names.append(f"{_NAMES.get(file, 'throttling')} ({file})")
             self._before[path] = value
         return names

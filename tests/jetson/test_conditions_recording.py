@@ -109,7 +109,9 @@ def test_a_counter_of_over_current_that_rises_is_throttling(tmp_path):
     orin.at(1)
     orin.at(2)
     facts = orin.summary(2)
-    assert facts["throttle_events"] == [{"t_s": 1.0, "until_s": 2.0, "by": "oc3_event_cnt"}]
+    assert facts["throttle_events"] == [
+        {"t_s": 1.0, "until_s": 2.0, "by": "instantaneous over-current (oc3_event_cnt)"}
+    ]
 
 
 def test_energy_is_the_area_below_the_power(tx2):
