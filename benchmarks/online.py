@@ -93,16 +93,13 @@ def _run(arguments: argparse.Namespace) -> int:
     named = {name: value for name, value in vars(arguments).items() if name != "json"}
     study = new_document(dict(named, model=pathlib.Path(arguments.model).name))
     with open_runner(arguments.model, arguments.backend, threads=arguments.threads) as runner:
-        if runner.spec.labels != labels_of_sessions():
-            raise UsageError(
-                f"{arguments.model} does not have the 27 labels of the generated sessions; train "
-                "one: train-clips fit --data synthetic."
-            )
-        settings = load_settings(arguments.model, runner.spec.labels, arguments.recogniser)
-        tuning, test = _score(arguments, runner, study)
-        if arguments.tune:
-            settings = _tune(arguments, runner.spec.labels, settings, tuning)
-        _compare(study, runner.spec.labels, settings, tuning, test)
+        labels = runner.spec.labels
+        settings = load_settings(arguments.model, labels, arguments.recogniser)
+        if _draws_sessions(arguments, labels):
+            tuning, test = _score(arguments, runner, study)
+            if arguments.tune:
+                settings = _tune(arguments, labels, settings, tuning)
+            _compare(study, labels, settings, tuning, test)
         _videos(arguments, runner, settings, study)
     study["complete"] = True
     if arguments.json:
@@ -126,6 +123,22 @@ def _check(arguments: argparse.Namespace) -> None:
             )
     if arguments.write and not arguments.tune:
         raise UsageError("--write goes with --tune: without it there are no new settings.")
+
+
+def _draws_sessions(arguments: argparse.Namespace, labels: Sequence[str]) -> bool:
+    """Tell whether the model's gestures can be drawn; without, there must be videos to measure."""
+    try:
+        drawn = tuple(labels) == labels_of_sessions()
+    except UsageError:
+        if not arguments.video:
+            raise
+        drawn = False
+    if not drawn and (arguments.tune or not arguments.video):
+        raise UsageError(
+            f"{arguments.model} does not have the 27 labels of the generated sessions; train "
+            "one: train-clips fit --data synthetic. Or give videos with their truth: --video FILE."
+        )
+    return drawn
 
 
 def _score(
@@ -204,12 +217,15 @@ def _videos(
     from clipedge.jetson.camera import open_source
     from clipedge.jetson.truth import load_truth
 
+    labels, recordings = runner.spec.labels, []
     for path in arguments.video:
         truth = load_truth(pathlib.Path(path).with_suffix(TRUTH_SUFFIX))
         with open_source(path) as source:
-            scored = score_recording(runner, source, truth, arguments.rate)
-        found = judge(ours(settings), runner.spec.labels, [scored])
+            recordings.append(score_recording(runner, source, truth, arguments.rate))
+        found = judge(ours(settings), labels, recordings[-1:])
         study["videos"].append(row(pathlib.Path(path).name, found))
+    if len(recordings) > 1:
+        study["videos"].append(row("all", judge(ours(settings), labels, recordings)))
 
 
 if __name__ == "__main__":

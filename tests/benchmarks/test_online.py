@@ -201,6 +201,27 @@ def test_a_model_of_other_labels_is_refused_before_anything_is_drawn(
     assert "27 labels" in capsys.readouterr().err
 
 
+def test_videos_with_truth_are_measured_with_a_model_of_any_labels(tiny_model, tmp_path, capsys):
+    cv2 = pytest.importorskip("cv2")
+    pytest.importorskip("onnxruntime")
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        for number in range(40):
+            picture = np.full((20, 30, 3), number * 6, np.uint8)
+            cv2.imwrite(str(tmp_path / name / f"{number:03}.png"), picture)
+        (tmp_path / f"{name}.truth.jsonl").write_text(
+            '{"start_s": 0.5, "end_s": 2.5, "label": "wave"}\n'
+        )
+    videos = [str(tmp_path / name) for name in ("one", "two")]
+    flags = ["--model", str(tiny_model), "--backend", "onnxruntime", "--video"] + videos
+    assert online.main(flags + ["--json", str(tmp_path / "study.json")]) == 0
+    study = json.loads((tmp_path / "study.json").read_text())
+    assert [one["name"] for one in study["videos"]] == ["one", "two", "all"]
+    assert study["videos"][2]["gestures"] == 2
+    assert study["rules"] == []
+    assert "one" in capsys.readouterr().out
+
+
 def test_a_recording_is_filmed_at_every_rate_by_time(small_sessions):
     from clipedge.benchmarks.online_sessions import _Camera
 
