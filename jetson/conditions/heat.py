@@ -19,13 +19,7 @@ _NAMES = {
     "package_throttle_count": "heat of the processor",
 }
 _HEAT = "/sys/class/hwmon/hwmon*"
-_AMD_NAMES = {
-    "oc1_event_cnt": "under-voltage",
-    "oc2_event_cnt": "average over-current",
-    "oc3_event_cnt": "instantaneous over-current",
-    "package_throttle_count": "heat of the processor",
-}
-_HEAT = ("k10temp", "zenpower")
+_AMD_HEAT = ("k10temp", "zenpower")
 
 
 def throttling(sensors: Sensors, cards: Sequence[Card]) -> Tuple[Optional[bool], str]:
