@@ -33,7 +33,7 @@ from clipedge.jetson.errors import ClipedgeError
 
 PRECISIONS = {"numpy": ("fp32",), "torch": ("fp32", "bf16"), "openvino": ("fp32", "bf16")}
 SIZES = (512, 1024, 2048)  # of square matrices; a short product is let alone more often
-SECONDS = 0.7  # for each size, and for each way to move bytes
+SECONDS = 1.5  # for each size, and for each way to move bytes
 LEAST_RUNS = 3
 COPY_MB = 256  # far more than a cache
 BUSY_SHARE = 0.25  # of the cores' time; above it a warning is due
