@@ -2,7 +2,7 @@
 
 import math
 import time
-from typing import Callable, Iterator, Optional
+from typing import Callable, Generator, Iterator, Optional
 
 from clipedge.jetson.camera.source import ENDED, TICK_S, Frame, Source, SourceStatus
 
@@ -66,8 +66,8 @@ class RealTime(Source):
         self._ended = False
 
     def __iter__(self) -> Iterator[Optional[Frame]]:
-        pictures = self._source.pictures()
-        frame = next(pictures, None)
+        frames = iter(self._source)
+        frame = yield from self._next(frames)
         if frame is None:
             return
         first_s = frame.timestamp_s
@@ -77,7 +77,7 @@ class RealTime(Source):
             self._frames += 1
             self._span_s = frame.timestamp_s - first_s
             yield from self._wait_for(start_s + frame.timestamp_s)
-            following = next(pictures, None)
+            following = yield from self._next(frames)
             late_s = time.monotonic() - (start_s + frame.timestamp_s)
             if following is not None and start_s + following.timestamp_s <= asked_s:
                 self._dropped += 1
@@ -106,6 +106,15 @@ class RealTime(Source):
     def close(self) -> None:
         """Let go of the file."""
         self._source.close()
+
+    @staticmethod
+    def _next(frames: Iterator[Optional[Frame]]) -> Generator[None, None, Optional[Frame]]:
+        """Return the next frame, None at the end; yield None while none comes."""
+        for frame in frames:
+            if frame is not None:
+                return frame
+            yield None
+        return None
 
     @staticmethod
     def _wait_for(due_s: float) -> Iterator[None]:

@@ -133,6 +133,18 @@ def test_what_cannot_be_is_a_wrong_call(pipe):
         open_source("-", SourceOptions(raw_size=(7, 6), raw_format="yuyv"))
 
 
+def test_at_its_own_pace_too_it_ticks_while_no_frame_comes(pipe):
+    options = SIZE._replace(frame_rate_hz=50.0, realtime=True)
+    with open_source("-", options) as source:
+        frames = iter(source)
+        assert next(frames) is None
+        pipe.write(bgr(1, 2))
+        assert next(frame for frame in frames if frame is not None).number == 0
+        assert next(frames) is None
+        pipe.close()
+        assert [frame.number for frame in frames if frame is not None] == [1]
+
+
 def test_an_interrupt_ends_who_waits_for_frames_that_never_come():
     code = (
         "import sys, _thread, threading\n"
