@@ -42,8 +42,10 @@ class NetworkCamera(Device):
         except ValueError:
             named = False
         if not named:
+            # A password that holds a / hides from the rule for whole addresses.
+            shown = re.sub("://.*@", "://", self.name)
             raise UsageError(
-                f"'{self.name}' is no address of a camera. Expected, for example, "
+                f"'{shown}' is no address of a camera. Expected, for example, "
                 "rtsp://user:password@192.168.1.20:554/stream or http://192.168.1.20:8080/video."
             )
         self._parts = parts

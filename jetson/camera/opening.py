@@ -5,6 +5,7 @@ import re
 from typing import Optional
 
 from clipedge.jetson.camera.capture import Capture, Device
+from clipedge.jetson.camera.naming import without_passwords
 from clipedge.jetson.camera.playback import Loop, RealTime
 from clipedge.jetson.camera.source import Source
 from clipedge.jetson.camera.stills import FrameFolder
@@ -45,8 +46,8 @@ def open_source(text: str, options: Optional[SourceOptions] = None) -> Source:
         return Capture(device, wait=options.wait)
     if not text or not path.exists():
         raise UsageError(
-            f"'{text}': no such source. Give a camera number, a video file, a folder of frames, "
-            "or an address such as rtsp://HOST/PATH."
+            f"'{without_passwords(text)}': no such source. Give a camera number, a video file, a "
+            "folder of frames, or an address such as rtsp://HOST/PATH."
         )
     return _recorded(path, options)
 
@@ -82,7 +83,7 @@ def _device(text: str, options: SourceOptions) -> Optional[Device]:
         from clipedge.jetson.camera.pipelines import Pipeline
 
         return Pipeline(text)
-    if re.match("(rtsp|https?)://", text):
+    if re.match("(rtsp|https?)://", text, re.IGNORECASE):
         from clipedge.jetson.camera.network import NetworkCamera
 
         return NetworkCamera(text)

@@ -207,6 +207,7 @@ def test_a_password_is_used_and_shown_nowhere(http_camera, caplog):
         ("rtsp://me:s:e@c@10.0.0.2:554/a", "rtsp://10.0.0.2:554/a"),
         ("http://h/v?user=me&pwd=secret&n=1", "http://h/v?user=***&pwd=***&n=1"),
         ("src location=rtsp://me:x@h/a user-pw=x ! b", "src location=rtsp://h/a user-pw=*** ! b"),
+        ("src user-pw=\"a b\" user-id='c d' ! b", "src user-pw=*** user-id=*** ! b"),
     ],
 )  # fmt: skip
 def test_no_password_is_in_a_shown_address(text, shown):
@@ -217,6 +218,15 @@ def test_no_password_is_in_a_shown_address(text, shown):
 def test_what_is_no_address_is_a_wrong_call(text):
     with pytest.raises(UsageError, match="no address of a camera"):
         open_source(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["rtps://me:secret@box/a", "rtsp://me:sec/ret@box/a", "RTSP://me:secret@box:x/a"]
+)
+def test_no_password_is_in_the_message_of_a_wrong_address(text):
+    with pytest.raises(UsageError, match="//box") as error:
+        open_source(text)
+    assert "ret" not in str(error.value)
 
 
 def test_a_machine_that_takes_no_connection_is_named():
