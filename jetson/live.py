@@ -64,10 +64,9 @@ def recognise(
     path = _LivePath(source, runner, recogniser, schedule, detector, stem_reuse)
     for frame in source:
         yield path.idle() if frame is None else path.step(frame)
-    if not source.endless:
-        last = path.finish()
-        if last is not None:
-            yield last
+    last = path.finish()
+    if last is not None:
+        yield last
 
 
 class _Schedule:
@@ -146,7 +145,7 @@ class _LivePath:
     def finish(self) -> Optional[Step]:
         """Say what could not be said before the source ended; None: nothing."""
         frame, started_s = self._newest, time.perf_counter()
-        if frame is None:
+        if frame is None or (self._source.endless and not self._scored):
             return None
         activation = self._recogniser.finish() if self._scored else self._score_short(frame)
         if self._scored and activation is None:

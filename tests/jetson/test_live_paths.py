@@ -207,11 +207,18 @@ class TestEnds:
     def test_no_frame_at_all_gives_no_step(self):
         assert list(recognise(Frames([]), FixedRunner(), Watched())) == []
 
-    def test_a_file_ends_what_is_under_way_and_a_camera_does_not(self):
-        for endless in (False, True):
-            recogniser = Watched()
-            list(recognise(Frames(np.arange(90) / 30.0, endless), FixedRunner(), recogniser))
-            assert ("finish" in recogniser.calls) == (not endless)
+    @pytest.mark.parametrize("endless", [False, True])  # True: a stream on standard input
+    def test_a_source_that_ends_ends_what_is_under_way(self, endless):
+        recogniser = Watched()
+        list(recognise(Frames(np.arange(90) / 30.0, endless), FixedRunner(), recogniser))
+        assert "finish" in recogniser.calls
+
+    def test_a_run_that_is_stopped_does_not_end_what_is_under_way(self):
+        recogniser = Watched()
+        steps = recognise(Frames(np.arange(90) / 30.0), FixedRunner(), recogniser)
+        list(itertools.islice(steps, 80))
+        steps.close()
+        assert "update" in recogniser.calls and "finish" not in recogniser.calls
 
 
 class TestDetector:
