@@ -34,7 +34,9 @@ _FILL: Dict[str, Callable[[GestureEvent], str]] = {
     "frame": lambda event: str(event.frame),
 }
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
-_SHELLS = ("sh", "ash", "bash", "dash", "fish", "ksh", "zsh")
+# Programs that run the text after -c, which may stand among other options: -ec, -cx.
+_RUNS_TEXT = re.compile(r"(a|ba|c|da|fi|k|tc|z)?sh|su|python[0-9.]*")
+_BEFORE_TEXT = re.compile(r"-[a-zA-Z]{0,3}c[a-zA-Z]{0,3}")
 
 
 class OnEvent(Output):
@@ -132,7 +134,8 @@ class OnEvent(Output):
             log.warning("%s: %d still run; they get %s.", self.name, len(self._running), name)
         for process in self._running:
             self._ended_by_us = True
-            with contextlib.suppress(ProcessLookupError):
+            # It has ended meanwhile, or it is another user's, as behind sudo.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, number)
 
     def _conclude(self) -> None:
@@ -176,12 +179,15 @@ def _parse(command: str) -> List[str]:
 
 def _refuse_scripts_of_labels(command: str, arguments: List[str]) -> None:
     """Labels come with the model, from whoever made it: no shell shall run what they say."""
-    shell = False
-    for option, script in zip(arguments, arguments[1:]):
-        shell = shell or pathlib.PurePath(option).name in _SHELLS
-        if shell and re.fullmatch(r"-[a-zA-Z]*c", option) and "{label}" in script:
+    runs_text = False
+    for number, option in enumerate(arguments):
+        runs_text = runs_text or _RUNS_TEXT.fullmatch(pathlib.PurePath(option).name) is not None
+        if not (runs_text and _BEFORE_TEXT.fullmatch(option)):
+            continue
+        script = next((text for text in arguments[number + 1 :] if text[:1] not in ("-", "+")), "")
+        if "{label}" in script:
             raise UsageError(
-                f"--on-event {command}: a shell would run the label as a part of its script. "
+                f"--on-event {command}: the label would be run as a part of the script. "
                 "Hand it over as an argument: sh -c 'echo \"$1\"' sh {label}"
             )
 

@@ -103,6 +103,9 @@ def test_what_no_argument_can_hold_is_left_out_of_the_label(telling):
         ("sh -c 'echo {label}'", "Hand it over as an argument"),
         ("/bin/bash -ec 'say {label}'", "Hand it over as an argument"),
         ("env A=b sh -x -c 'echo {label}'", "Hand it over as an argument"),
+        ("sh -ce 'echo {label}'", "Hand it over as an argument"),
+        ("bash -c -x 'echo {label}'", "Hand it over as an argument"),
+        ("python3 -c 'print(\"{label}\")'", "Hand it over as an argument"),
     ],
 )
 def test_a_wrong_command_is_told_before_the_run(command, message):
@@ -198,6 +201,25 @@ def test_a_command_that_ends_when_asked_is_asked_first(script, tmp_path, monkeyp
     wait_until((tmp_path / "up").exists)
     out.close()
     assert (tmp_path / "asked").read_text() == "asked\n"
+
+
+def test_a_command_of_another_user_is_left_alone(script, monkeypatch, caplog):
+    caplog.set_level("INFO")
+
+    def refuse(pid, number):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(on_event, "GRACE_S", 0.0)
+    monkeypatch.setattr(on_event, "TERM_S", 0.05)
+    out = OnEvent(str(script("exec sleep 600")))
+    out.add(step(1.0))
+    (process,) = out._running
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "killpg", refuse)
+        out.close()
+    process.kill()
+    process.wait()
+    assert "1 still run; they get SIGKILL" in caplog.text
 
 
 def test_what_a_command_prints_is_not_on_stdout(script, capfd):
