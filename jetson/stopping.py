@@ -2,11 +2,14 @@
 
 import signal
 import threading
+import time
 from typing import Any, Dict
 
 from clipedge.jetson.closing import Closing
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+# A closing terminal and ``timeout`` signal the process and then its group: that is one request.
+SAME_S = 0.2
 
 
 class StopRequests(Closing):
@@ -19,6 +22,7 @@ class StopRequests(Closing):
     def __init__(self) -> None:
         self._before: Dict[int, Any] = {}
         self.heard = False
+        self._heard_s = 0.0
         if threading.current_thread() is not threading.main_thread():
             return
         for name in _SIGNALS:
@@ -27,12 +31,13 @@ class StopRequests(Closing):
                 self._before[number] = signal.signal(number, self._note)
 
     def _note(self, number: int, frame: Any) -> None:
-        if self.heard:
+        if self.heard and time.monotonic() - self._heard_s > SAME_S:
             handler = self._before[number]
             if callable(handler):  # the command's own, which counts the interrupt
                 handler(number, frame)
             raise KeyboardInterrupt
-        self.heard = True
+        if not self.heard:
+            self.heard, self._heard_s = True, time.monotonic()
 
     def close(self) -> None:
         """Hear no more."""
