@@ -49,16 +49,17 @@ def open_outputs(
         from clipedge.jetson.outputs.clip_saver import ClipSaver
 
         outputs.include(ClipSaver(arguments.save_clips, spec, live=source.endless))
+    scoreboard = Scoreboard(spec.labels, lambda: source.status)
+    if arguments.display != "none":
+        outputs.include(scoreboard)
+        outputs.include(_open_display(stack, scoreboard, arguments, run_facts(runner, source)))
+    # What empties a file of before is opened last: until here the call may be refused.
     if arguments.save_session is not None:
         from clipedge.jetson.outputs.session import SessionWriter
 
         assert facts is not None
         outputs.include(SessionWriter(arguments.save_session, facts))
-    scoreboard = Scoreboard(spec.labels, lambda: source.status)
-    if arguments.display != "none":
-        outputs.include(scoreboard)
-        outputs.include(_open_display(stack, scoreboard, arguments, run_facts(runner, source)))
-    # Last, as it empties the file of before; and first to get an event, whatever else fails.
+    # First to get an event, whatever else fails.
     outputs.include(EventLines(arguments.events), first=True)
     if sys.stderr is not None and sys.stderr.isatty():
         if arguments.display == "none":

@@ -144,11 +144,14 @@ def test_no_output_overwrites_an_input(model, video, tmp_path, capsys):
     assert video.read_bytes() == before
 
 
-def test_a_wrong_call_leaves_the_events_of_before(model, video, tmp_path):
-    events = tmp_path / "events.jsonl"
+@pytest.mark.parametrize("wrong", [("--record", "a.gif"), ("--display", "web", "--web", "nowhere")])
+def test_a_wrong_call_leaves_what_was_written_before(model, video, tmp_path, wrong):
+    events, session = tmp_path / "events.jsonl", tmp_path / "a.session"
     events.write_text("of before\n")
-    assert run("--model", model, "--source", video, "--events", events, "--record", "a.gif") == 2
-    assert events.read_text() == "of before\n"
+    session.write_text("of before\n")
+    assert run("--model", model, "--source", video, "--events", events,
+               "--save-session", session, *wrong) == 2  # fmt: skip
+    assert events.read_text() == session.read_text() == "of before\n"
 
 
 def test_the_recording_has_every_frame_once_at_its_own_rate(model, video, tmp_path):
