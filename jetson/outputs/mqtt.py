@@ -6,7 +6,7 @@ import threading
 import time
 import urllib.parse
 import uuid
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple, Optional, Set
 
 from clipedge.jetson.errors import ClipedgeError, UsageError
 from clipedge.jetson.live import Step
@@ -96,7 +96,8 @@ class Mqtt(Output):
         self.name = f"--mqtt {self._address}"
         self._lock = threading.Lock()
         self._queued = self._arrived = 0  # messages; _arrived changes in the connection's thread
-        self._events = self._lost = 0
+        self._greetings: Set[int] = set()  # numbers of the messages "online" that are under way
+        self._lost = 0
         self._trouble = ""  # why there is no connection, as last said
         self._connected = threading.Event()
         self._closed = False
@@ -124,7 +125,7 @@ class Mqtt(Output):
         self._closed = True
         try:
             self._wait_for_arrivals()
-            lost = self._lost + self._waiting
+            lost = self._lost + self._waiting - len(self._greetings)
             if self._connected.is_set():
                 self._publish(self._status_topic, "offline", retain=True)
                 self._wait_for_arrivals()
@@ -167,10 +168,11 @@ class Mqtt(Output):
         client.loop_start()
         return client
 
-    def _publish(self, topic: str, text: str, retain: bool = False) -> None:
+    def _publish(self, topic: str, text: str, retain: bool = False) -> Any:
         with self._lock:
             self._queued += 1
-        self._client.publish(topic, text, AT_LEAST_ONCE, retain)  # queued where it cannot be sent
+        # Queued where it cannot be sent.
+        return self._client.publish(topic, text, AT_LEAST_ONCE, retain)
 
     def _wait_for_arrivals(self) -> None:
         end_s = time.monotonic() + CLOSE_S
@@ -194,7 +196,7 @@ class Mqtt(Output):
         self._trouble = ""
         self._connected.set()
         log.info("%s: connected.", self.name)
-        self._publish(self._status_topic, "online", retain=True)
+        self._greetings.add(self._publish(self._status_topic, "online", retain=True).mid)
 
     def _on_connect_fail(self, client: Any, data: Any) -> None:
         error = sys.exc_info()[1]  # paho calls this where it handles the error
@@ -205,9 +207,10 @@ class Mqtt(Output):
             self._say_trouble("the connection is lost")
         self._connected.clear()
 
-    def _on_publish(self, *details: Any) -> None:
+    def _on_publish(self, client: Any, data: Any, number: int, *rest: Any) -> None:
         with self._lock:
             self._arrived += 1
+            self._greetings.discard(number)
 
     def _say_trouble(self, reason: str) -> None:
         if reason != self._trouble:

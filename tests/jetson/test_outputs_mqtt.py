@@ -347,6 +347,18 @@ def test_a_broker_that_hangs_does_not_hold_up_the_end(broker, monkeypatch):
     assert time.monotonic() - began_s < PATIENCE_S / 2
 
 
+@needs_broker
+def test_a_greeting_that_did_not_arrive_is_no_lost_event(broker, monkeypatch):
+    one = broker()
+    monkeypatch.setattr(mqtt, "CLOSE_S", 0.3)
+    monkeypatch.setattr(Mqtt, "_on_publish", lambda *_: None)  # nothing is confirmed
+    out = Mqtt(f"mqtt://localhost:{one.port}/home/hall")
+    wait_until(lambda: out._greetings)
+    out.add(step(1))
+    with pytest.raises(ClipedgeError, match="1 event did not reach the broker"):
+        out.close()
+
+
 def test_a_connection_that_cannot_be_stopped_does_not_hold_up_the_end(monkeypatch):
     pytest.importorskip("paho.mqtt.client", reason="paho-mqtt is not installed")
     monkeypatch.setattr(mqtt, "CLOSE_S", 0.1)
