@@ -106,8 +106,7 @@ class ClipSaver(Output):
             self._left_out += 1
             return
         self._last_s = frame.timestamp_s
-        # The source's own buffer holds another picture soon.
-        self._waiting.put(frame._replace(image=frame.image.copy()))
+        self._waiting.put(frame)
 
     def _tell_failure(self) -> None:
         if self._failed and not self._told:

@@ -25,12 +25,12 @@ EVENT_FRAME = 90
 
 
 def frames(count=150, rate_hz=30.0, shape=(48, 64), start_s=1000.0, gap=range(0)):
-    """One frame after the other in the same array, as a camera gives them; brightness counts."""
+    """One frame after the other; brightness counts."""
     image = np.zeros((*shape, 3), np.uint8)
     for number in range(count):
         if number not in gap:
             image[:] = number % 256
-            yield Frame(image, start_s + number / rate_hz, number)
+            yield Frame(image.copy(), start_s + number / rate_hz, number)
 
 
 def feed(saver, source, events=((EVENT_FRAME, "wave"),)):
