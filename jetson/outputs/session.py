@@ -11,7 +11,6 @@ import logging
 import math
 import os
 import pathlib
-import re
 import struct
 import time
 import zlib
@@ -20,6 +19,7 @@ from typing import Any, Dict, NamedTuple, Optional, Tuple
 import numpy as np
 
 from clipedge.jetson.camera import Source, quiet_cv2
+from clipedge.jetson.camera.naming import without_passwords
 from clipedge.jetson.engine_manifest import sha256_of
 from clipedge.jetson.errors import ClipedgeError
 from clipedge.jetson.files import PathLike, make_folder, readable_os_error
@@ -41,8 +41,6 @@ FRAME_FIELDS = struct.Struct("<dqdd")
 # Wall time and latency of an event that the end of the source brought.
 END_FIELDS = struct.Struct("<?dd")
 NOTHING = math.nan  # a wall time or a latency that there is not
-
-_CREDENTIALS = re.compile(r"(?<=://)[^/\s]*@")
 
 
 class SessionFacts(NamedTuple):
@@ -99,7 +97,7 @@ def session_facts(
         spec=runner.spec,
         model_sha256=_sha256(model_path),
         settings=json.loads(json.dumps(named, default=str)),
-        source=_CREDENTIALS.sub("", source.name),
+        source=without_passwords(source.name),
         endless=source.endless,
         clipedge=own_version(),
     )
