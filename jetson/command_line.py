@@ -49,6 +49,8 @@ def run_command(
     name = pathlib.Path(sys.argv[0]).name
     try:
         _make_stdout_tolerant()
+        if sys.stderr is None:  # closed by the caller (2>&-); the next file would get its number
+            sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123  open until the end
         parser = build_parser()
         name = parser.prog
         arguments = parser.parse_args(argv)

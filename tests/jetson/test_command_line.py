@@ -123,6 +123,10 @@ def test_a_closed_stdout_is_no_crash():
     assert (status, err) == (0, "")
 
 
+def test_a_closed_stderr_is_no_crash():
+    assert run("--wrong", preexec_fn=lambda: os.close(2))[0] == 2
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("what", ["sleep", "swallow"])
 def test_an_interrupt_ends_in_one_line_whatever_a_library_makes_of_it(number, what):
