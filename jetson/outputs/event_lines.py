@@ -41,7 +41,7 @@ class EventLines(Output):
         """Write the step's event, if it has one.
 
         Raises:
-            BrokenPipeError: the reader of standard output, or of a named pipe, has gone.
+            BrokenPipeError: the reader of standard output has gone.
         """
         if step.event is None:
             return
@@ -52,9 +52,7 @@ class EventLines(Output):
         try:
             self._file.append(line)
             self._file_misses.none()
-        except BrokenPipeError:
-            raise
-        except OSError as error:
+        except OSError as error:  # also a named pipe whose reader has gone: another may come
             self._file_misses.one(error)
             self._tell(line, line)
         else:

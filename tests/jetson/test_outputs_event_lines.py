@@ -110,7 +110,7 @@ def test_where_stdout_is_full_too_every_event_is_told_on_stderr(monkeypatch, cap
     assert numbers("\n".join(line for line in told if line.startswith("{"))) == [1, 2]
 
 
-def test_a_reader_that_goes_away_ends_the_run(tmp_path):
+def test_while_a_named_pipe_has_no_reader_events_go_to_stdout(tmp_path, capsys):
     path = tmp_path / "pipe"
     os.mkfifo(str(path))
     readers = []
@@ -121,9 +121,26 @@ def test_a_reader_that_goes_away_ends_the_run(tmp_path):
     lines.add(step(1))
     assert numbers(readers[0].readline()) == [1]
     readers[0].close()
-    with pytest.raises(BrokenPipeError):
-        lines.add(step(2))
-    lines.close()
+    capsys.readouterr()
+    lines.add(step(2))
+    assert numbers(capsys.readouterr().out) == [2]
+    with open(str(path)) as reader:
+        lines.add(step(3))
+        assert numbers(reader.readline()) == [3]
+    with pytest.raises(ClipedgeError, match="lacks 1 event"):
+        lines.close()
+
+
+def test_a_reader_of_stdout_that_goes_away_ends_the_run(monkeypatch):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w") as stdout:
+        monkeypatch.setattr("sys.stdout", stdout)
+        with pytest.raises(BrokenPipeError):
+            EventLines().add(step(1))
+        monkeypatch.undo()
+        with contextlib.suppress(BrokenPipeError):
+            stdout.close()
 
 
 def test_a_place_that_cannot_be_written_is_told_at_once(tmp_path):
