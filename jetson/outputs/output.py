@@ -62,7 +62,7 @@ class Outputs(Closing):
                 output.add(step)
             except BrokenPipeError:  # the reader of stdout has gone: the end of the run
                 raise
-            except (ClipedgeError, OSError) as error:
+            except Exception as error:
                 self._going.remove(output)
                 self._failure(output, error)
                 self._close(output)
@@ -79,9 +79,12 @@ class Outputs(Closing):
     def _close(self, output: Output) -> None:
         try:
             output.close()
-        except (ClipedgeError, OSError) as error:
+        except Exception as error:
             self._failure(output, error)
 
     def _failure(self, output: Output, error: Exception) -> None:
         self.failed = True
-        log.error("%s ends: %s", output.name, error)
+        if isinstance(error, (ClipedgeError, OSError)):
+            log.error("%s ends: %s", output.name, error)
+        else:  # a mistake of ours, or of a library
+            log.error("%s ends: %r", output.name, error, exc_info=error)

@@ -26,7 +26,10 @@ class Noting(Output):
             raise self.closing
 
 
-@pytest.mark.parametrize("error", [ClipedgeError("full"), OSError(28, "No space left on device")])
+@pytest.mark.parametrize(
+    "error",
+    [ClipedgeError("full"), OSError(28, "No space left on device"), ValueError("a mistake")],
+)
 def test_one_that_fails_is_closed_and_the_others_go_on(error, caplog):
     before, bad, after = Noting("before"), Noting("bad", adding=error), Noting("after")
     with Outputs([before, bad, after]) as outputs:
@@ -37,6 +40,7 @@ def test_one_that_fails_is_closed_and_the_others_go_on(error, caplog):
     assert (before.closed, bad.closed, after.closed) == (1, 1, 1)
     assert outputs.failed
     assert "bad ends" in caplog.text
+    assert ("Traceback" in caplog.text) == isinstance(error, ValueError)
 
 
 def test_a_reader_of_stdout_that_goes_ends_the_run():
@@ -46,7 +50,9 @@ def test_a_reader_of_stdout_that_goes_ends_the_run():
         outputs.add(STEP)
 
 
-@pytest.mark.parametrize("error", [ClipedgeError("not whole"), KeyboardInterrupt()])
+@pytest.mark.parametrize(
+    "error", [ClipedgeError("not whole"), ValueError("a mistake"), KeyboardInterrupt()]
+)
 def test_all_are_closed_whatever_one_of_them_raises(error):
     first, bad, last = Noting("first"), Noting("bad", closing=error), Noting("last")
     outputs = Outputs([first, bad, last])
