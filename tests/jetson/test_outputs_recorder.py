@@ -206,6 +206,30 @@ def test_a_clock_that_leaps_does_not_fill_the_disk(tmp_path):
     assert len(pictures(path)) < 35 * RATE_HZ
 
 
+@pytest.mark.parametrize("error", [cv2.error("no"), SystemError("no error was set")])
+def test_an_encoder_that_fails_does_not_hold_up_the_run(tmp_path, monkeypatch, error):
+    def write(picture):
+        raise error
+
+    def failing(*_):
+        return types.SimpleNamespace(isOpened=lambda: True, write=write, release=lambda: None)
+
+    monkeypatch.setattr(cv2, "VideoWriter", failing)
+    recorder = Recorder(tmp_path / "a.mp4", LABELS)
+
+    def run():
+        for number in range(40):
+            recorder.add(frame_step(number / RATE_HZ))
+
+    worker = threading.Thread(target=run, daemon=True)
+    worker.start()
+    worker.join(30)
+    assert not worker.is_alive()
+    with pytest.raises(ClipedgeError, match="0 of 40 frames"):
+        recorder.close()
+    assert left_behind(tmp_path) == []
+
+
 def test_encoding_ends_with_its_thread(tmp_path):
     before = threading.active_count()
     with Recorder(tmp_path / "out.mp4", LABELS) as recorder:
