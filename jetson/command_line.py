@@ -14,6 +14,7 @@ from typing import Any, Callable, Iterable, List, NoReturn, Optional, Sequence, 
 
 from clipedge.jetson.errors import ClipedgeError, UsageError
 from clipedge.jetson.files import readable_os_error
+from clipedge.jetson.progress import CLEAR_LINE
 
 DONE, FAILED, WRONG_CALL = 0, 1, 2
 
@@ -117,7 +118,10 @@ def _discard_stdout() -> None:
 def _talk_on_stderr() -> None:
     """Show our own log from INFO on; other libraries' talk stays at its default, warnings."""
     ours = logging.getLogger("clipedge")
-    ours.handlers = [logging.StreamHandler(sys.stderr)]
+    handler = logging.StreamHandler(sys.stderr)
+    if sys.stderr.isatty():  # a line that redraws itself may stand there
+        handler.setFormatter(logging.Formatter(f"{CLEAR_LINE}%(message)s"))
+    ours.handlers = [handler]
     ours.setLevel(logging.INFO)
 
 

@@ -4,6 +4,7 @@ import sys
 import time
 from typing import Optional, TextIO
 
+CLEAR_LINE = "\r\x1b[K"  # to a terminal: back to the start of the line, and nothing is left on it
 _WIDTH = 24  # of the bar, characters
 _REDRAW_S = 0.2
 
@@ -38,13 +39,13 @@ class ProgressLine:
         """Draw a text instead of a bar, where nobody knows how much there is to do."""
         if self._live:
             lead = f"{self._title}: " if self._title else ""
-            self._stream.write(f"\r\x1b[K{lead}{text}")
+            self._stream.write(f"{CLEAR_LINE}{lead}{text}")
             self._stream.flush()
 
     def clear(self) -> None:
         """Leave an empty line, for something else to be written."""
         if self._live:
-            self._stream.write("\r\x1b[K")
+            self._stream.write(CLEAR_LINE)
             self._stream.flush()
 
     def __exit__(self, *_: object) -> None:

@@ -1,5 +1,7 @@
 """What the five commands share, tried on a small command in a process of its own."""
 
+import io
+import logging
 import os
 import signal
 import subprocess
@@ -8,7 +10,9 @@ import time
 
 import pytest
 
+from clipedge.jetson import command_line
 from clipedge.jetson.command_line import nearest
+from clipedge.jetson.progress import ProgressLine
 
 PROGRAM = """
 import sys, time
@@ -121,6 +125,18 @@ def test_a_full_disk_behind_stdout_is_told():
 def test_a_closed_stdout_is_no_crash():
     status, _, err = run("print", preexec_fn=lambda: os.close(1))
     assert (status, err) == (0, "")
+
+
+def test_on_a_terminal_the_log_does_not_stand_behind_a_line_that_redraws_itself(monkeypatch):
+    terminal, ours = io.StringIO(), logging.getLogger("clipedge")
+    terminal.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(ours, "handlers", [])
+    monkeypatch.setattr(ours, "level", logging.NOTSET)
+    command_line._talk_on_stderr()
+    ProgressLine("").show("24 frames/s")
+    logging.getLogger("clipedge.test").warning("camera 0 is lost")
+    assert terminal.getvalue() == "\r\x1b[K24 frames/s\r\x1b[Kcamera 0 is lost\n"
 
 
 def test_a_closed_stderr_is_no_crash():
