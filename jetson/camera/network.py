@@ -34,7 +34,8 @@ class NetworkCamera(Device):
         Raises:
             UsageError: it is none.
         """
-        self._url = url
+        scheme, _, rest = url.partition(":")
+        self._url = f"{scheme.lower()}:{rest}"  # FFmpeg knows small letters alone
         self.name = without_passwords(url)
         try:
             parts = urlsplit(url)

@@ -182,6 +182,11 @@ def test_why_an_http_address_gives_no_video_is_told_apart(http_camera, path, mes
         open_source(f"http://127.0.0.1:{http_camera.port}{path}")
 
 
+def test_an_address_in_capitals_is_one_too(http_camera):
+    with open_source(f"HTTP://127.0.0.1:{http_camera.port}/stream") as source:
+        assert len(some_frames(source, 2)) == 2
+
+
 def test_a_password_is_used_and_shown_nowhere(http_camera, caplog):
     caplog.set_level(logging.DEBUG)
     address = f"127.0.0.1:{http_camera.port}/private"
