@@ -178,6 +178,7 @@ class Viewers:
         self.visits = 0
         self.problems = []
         self.last_state = {}
+        self.page_stays = True  # until the program is asked to end
         self._port = port
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -203,7 +204,7 @@ class Viewers:
             try:
                 await self._visit(chance.uniform(0.5, 4.0))
             except Exception as error:
-                if not self._stop.is_set():
+                if self.page_stays:
                     self.problems.append(error)
             await asyncio.sleep(chance.uniform(0.1, 1.0))
 
@@ -266,6 +267,7 @@ def test_nothing_grows_and_no_event_is_lost_over_a_long_run(tmp_path):
         memory = follow(process, camera)
         camera.close()
         wait_for(lambda: lines(events) >= camera.gestures, 10, f"{lines(events)} of the events")
+        viewers.page_stays = False
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
         viewers.close()
