@@ -5,10 +5,10 @@ import pytest
 
 from clipedge.jetson.camera import Frame, Source
 from clipedge.jetson.live import recognise
-from clipedge.jetson.summary import Summary
 from clipedge.jetson.recogniser import Recogniser
 from clipedge.jetson.runners.base import Runner
 from clipedge.jetson.spec import ClipSpec
+from clipedge.jetson.summary import Summary
 
 pytest.importorskip("cv2", reason="OpenCV is not installed")
 
