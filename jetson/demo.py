@@ -54,6 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
         stopped = _follow(steps, outputs)
     if stopped and not source.endless:
         raise KeyboardInterrupt  # what was recognised until then is written
+    if not summary.clips:
+        _tell_nothing_scored(summary, source, runner.spec.span_s)
     _conclude(summary, truth, sys.stderr if arguments.events is None else sys.stdout)
     return FAILED if outputs.failed else DONE
 
@@ -109,6 +111,16 @@ def _follow(steps: Iterator[Step], outputs: Outputs) -> bool:
                 log.info("stopped")
                 break
         return stop.heard
+
+
+def _tell_nothing_scored(summary: Summary, source: Source, span_s: float) -> None:
+    if not summary.frames:
+        reason = source.status.detail or "no frame came."
+    elif summary.length_s < span_s:
+        reason = f"frames came for {summary.length_s:.1f} s, and a clip needs {span_s:.1f} s."
+    else:
+        reason = f"frames came with gaps, and a clip needs {span_s:.1f} s without one."
+    log.warning("Nothing was scored: %s", reason)
 
 
 def _conclude(summary: Summary, truth: Optional[List[TrueGesture]], out: IO[str]) -> None:

@@ -5,6 +5,7 @@ import os
 import select
 import stat
 import sys
+import time
 from typing import Dict, Iterator, Optional, Tuple
 
 import numpy as np
@@ -22,9 +23,12 @@ log = logging.getLogger(__name__)
 NAME = "standard input"
 CHANNELS: Dict[str, int] = {"bgr24": 3, "rgb24": 3, "yuyv": 2, "gray": 1}  # bytes a pixel
 EXAMPLE = (
-    "ffmpeg -i INPUT -f rawvideo -pix_fmt bgr24 -s 640x480 - | gesture-demo --source - "
-    "--raw-size 640x480"
+    "ffmpeg -i INPUT -r 30 -f rawvideo -pix_fmt bgr24 -s 640x480 - | gesture-demo --source - "
+    "--raw-size 640x480 --frame-rate 30"
 )
+NO_CAMERA_HZ = 200.0  # frames that come faster are those of a recording
+WATCHED_S = 1.0  # from the first frame on
+LEAST_WATCHED = 10  # frames; a few at once say nothing
 
 
 def open_raw(options: SourceOptions) -> Source:
@@ -41,15 +45,15 @@ def open_raw(options: SourceOptions) -> Source:
     number = sys.stdin.fileno()
     if os.isatty(number):
         raise UsageError("--source -: standard input is a terminal. Example: " + EXAMPLE)
-    reader = RawReader(number, options.raw_size, options.raw_format)
+    layout = (number, options.raw_size, options.raw_format)
     if options.frame_rate_hz is not None:
-        raw = RawFile(reader, options.frame_rate_hz)
+        raw = RawFile(RawReader(*layout), options.frame_rate_hz)
         return RealTime(raw) if options.realtime or options.watched else raw
     if stat.S_ISREG(os.fstat(number).st_mode):
         raise UsageError(
             "--source -: standard input is a file, which says no times: give its --frame-rate."
         )
-    return Capture(_StandardInput(reader))
+    return Capture(_StandardInput(_AsTheyCome(*layout)))
 
 
 class RawReader(Reader):
@@ -114,6 +118,36 @@ class RawReader(Reader):
                 NAME, self._filled, len(self._bytes),
             )  # fmt: skip
         self._filled = 0
+
+
+class _AsTheyCome(RawReader):
+    """Raw frames that get their times when they come; says where they come too fast for that."""
+
+    _count = 0
+    _first_s = 0.0
+    _watched = True
+
+    def grab(self) -> Optional[bool]:
+        """Read on as RawReader does."""
+        grabbed = super().grab()
+        if self._watched and grabbed is not NOT_YET:
+            self._watch(bool(grabbed), time.monotonic())
+        return grabbed
+
+    def _watch(self, came: bool, now_s: float) -> None:
+        if not self._count:
+            self._first_s = now_s
+        self._count += came
+        passed_s = now_s - self._first_s
+        if came and passed_s < WATCHED_S:
+            return
+        self._watched = False
+        rate_hz = (self._count - 1) / max(passed_s, 1e-3)
+        if rate_hz > NO_CAMERA_HZ and self._count >= LEAST_WATCHED:
+            log.warning(
+                "%s: frames came at %.0f a second: a recording? Give its --frame-rate, "
+                "or its gestures are not recognised.", NAME, rate_hz,
+            )  # fmt: skip
 
 
 class RawFile(Source):

@@ -59,6 +59,15 @@ def test_frames_at_a_given_rate_are_all_there_and_their_times_are_exact(pipe):
     assert [frame.image[0, 0].tolist() for frame in frames] == [[30, 20, n] for n in range(40)]
 
 
+@pytest.mark.parametrize(("count", "told"), [(60, 1), (5, 0)])
+def test_a_recording_that_comes_faster_than_any_camera_is_told(pipe, caplog, count, told):
+    pipe.write(bgr(*range(count)))
+    pipe.close()
+    with open_source("-", SIZE) as source:
+        list(source)
+    assert caplog.text.count("a recording? Give its --frame-rate") == told
+
+
 def test_without_a_rate_it_is_a_camera_and_frames_are_stamped_when_they_come(pipe):
     pipe.write(bgr(1))
     with open_source("-", SIZE) as source:

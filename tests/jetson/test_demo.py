@@ -197,6 +197,27 @@ class StoppedCamera(Source):
             yield Frame(np.full((48, 64, 3), 90, np.uint8), 100.0 + number / 24.0, number)
 
 
+@pytest.mark.parametrize(
+    ("stamps_s", "reason"),
+    [
+        ([], "no frame came"),
+        ([0.1, 0.2], "frames came for 0.1 s, and a clip needs 0.5 s"),
+        (range(5), "frames came with gaps"),
+    ],
+)
+def test_a_run_that_scored_nothing_says_why(model, monkeypatch, caplog, stamps_s, reason):
+    from clipedge.jetson import demo
+
+    class Short(StoppedCamera):
+        def __iter__(self):
+            for number, stamp_s in enumerate(stamps_s):
+                yield Frame(np.full((48, 64, 3), 90, np.uint8), stamp_s, number)
+
+    monkeypatch.setattr(demo, "open_source", lambda *_: Short(None))
+    assert run("--model", model, "--source", "0") == 0
+    assert f"Nothing was scored: {reason}" in caplog.text
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_request_to_end_keeps_recording_and_summary(model, tmp_path, monkeypatch, capsys, number):
     from clipedge.jetson import demo
