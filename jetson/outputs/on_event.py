@@ -34,6 +34,8 @@ _FILL: Dict[str, Callable[[GestureEvent], str]] = {
     "frame": lambda event: str(event.frame),
 }
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
+# Words that mean something to a shell alone.
+_FOR_SHELLS = re.compile(r"[0-9&]?(>>?|<)(&[0-9]|/dev/null)?|\|\|?|&&?|;")
 # Programs that run the text after -c, which may stand among other options: -ec, -cx.
 _RUNS_TEXT = re.compile(r"(a|ba|c|da|fi|k|tc|z)?sh|su|python[0-9.]*")
 _BEFORE_TEXT = re.compile(r"-[a-zA-Z]{0,3}c[a-zA-Z]{0,3}")
@@ -56,8 +58,8 @@ class OnEvent(Output):
             at_once: so many may run at a time; events beyond are skipped.
 
         Raises:
-            UsageError: the command cannot be split, its program is not there, a placeholder is not
-                known, or a shell would read the label as a script.
+            UsageError: the command cannot be split or needs a shell, its program is not there, a
+                placeholder is not known, or a shell would read the label as a script.
         """
         self.name = f"--on-event {shlex.quote(command)}"
         self._arguments = _parse(command)
@@ -163,6 +165,11 @@ def _parse(command: str) -> List[str]:
             "in an argument after it."
         )
     for argument in arguments:
+        if _FOR_SHELLS.fullmatch(argument):
+            raise UsageError(
+                f"--on-event {command}: no shell is used, so '{argument}' means nothing. Call one: "
+                "sh -c 'echo \"$1\" >> FILE' sh {label}"
+            )
         for name in _PLACEHOLDER.findall(argument):
             if name not in _FILL:
                 raise UsageError(

@@ -113,6 +113,14 @@ def test_a_wrong_command_is_told_before_the_run(command, message):
         OnEvent(command)
 
 
+@pytest.mark.parametrize("word", [">", ">>", "2>&1", ">/dev/null", "<", "|", "||", "&", "&&", ";"])
+def test_what_only_a_shell_understands_is_told_before_the_run(word):
+    with pytest.raises(UsageError, match=r"no shell is used.*sh -c '"):
+        OnEvent(f"echo {{label}} {word} cat")
+    OnEvent(f"sh -c 'echo {word} cat'")
+    OnEvent(f"echo {word}{word}a <b>{{label}}</b>")
+
+
 def test_a_shell_gets_the_label_as_an_argument(tmp_path):
     with OnEvent(f"sh -c 'printf %s \"$1\" > {tmp_path}/out' sh {{label}}") as out:
         out.add(step(1.0, "$(id)"))
