@@ -15,6 +15,7 @@ from clipedge.jetson.outputs.output import Output
 log = logging.getLogger(__name__)
 
 EXPECTED = "expected mqtt://[user:password@]host[:1883]/topic."
+ESCAPES = "write # as %23, / as %2F and ? as %3F"
 PORTS = {"mqtt": 1883, "mqtts": 8883}
 # Events that wait for a broker, about 2 MB; paho counts messages in 16 bits.
 LONGEST_QUEUE = 10000
@@ -55,17 +56,20 @@ def parse_url(url: str) -> Address:
         host.encode("idna")
         secret = parts.username is not None
     except ValueError:  # it may hold the password in another place: nothing is shown
-        raise UsageError(f"--mqtt: host or port cannot be read; {EXPECTED}") from None
+        raise UsageError(
+            f"--mqtt: host or port cannot be read; {EXPECTED} In user and password {ESCAPES}."
+        ) from None
     if parts.scheme not in PORTS:
         raise _wrong_url(url, "it does not begin with mqtt:// or mqtts://")
     if not host:
         raise _wrong_url(url, "it names no host")
-    if parts.query or parts.fragment:
-        hint = "write # as %23 and ? as %3F" + (" in user and password" if secret else "")
-        raise _wrong_url(url, hint)
+    if "#" in url or "?" in url:  # also with nothing behind it
+        raise _wrong_url(url, ESCAPES + (" in user and password" if secret else ""))
     topic = urllib.parse.unquote(parts.path[1:])
     if not topic or set(topic) & set("#+\0") or len(topic.encode("utf-8")) > LONGEST_TOPIC - 7:
         raise _wrong_url(url, "it needs a topic after the host, without # and +")
+    if topic.endswith("/"):
+        raise _wrong_url(url, "the topic ends in /, which makes an empty last level; leave it out")
     user, password = (
         None if text is None else urllib.parse.unquote(text)
         for text in (parts.username, parts.password)
@@ -200,7 +204,17 @@ class Mqtt(Output):
 
     def _on_connect_fail(self, client: Any, data: Any) -> None:
         error = sys.exc_info()[1]  # paho calls this where it handles the error
-        self._say_trouble(getattr(error, "strerror", None) or str(error))
+        self._say_trouble((getattr(error, "strerror", None) or str(error)) + self._tls_hint(error))
+
+    def _tls_hint(self, error: Optional[BaseException]) -> str:
+        """Return what to try where the other end seems not to speak TLS."""
+        import ssl
+
+        if not self._address.secure or not isinstance(error, (ConnectionResetError, ssl.SSLError)):
+            return ""
+        if "certificate" in str(error).lower():  # it does
+            return ""
+        return f" (port {self._address.port} may not speak TLS; without it: mqtt://)"
 
     def _on_disconnect(self, *details: Any) -> None:
         if self._connected.is_set() and not self._closed:

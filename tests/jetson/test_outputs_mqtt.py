@@ -176,9 +176,14 @@ def test_an_address_is_taken_apart(url, address):
         ("mqtt://box/a/+/b", "needs a topic"),
         ("mqtt://box/a%23", "needs a topic"),
         ("mqtt://u:hidden@box/a?b", "write # as %23"),
+        ("mqtt://box/a#", "write # as %23"),
+        ("mqtt://box/a/#", "write # as %23"),
+        ("mqtt://box/a?", "and [?] as %3F"),
+        ("mqtt://box/a/", "ends in /"),
+        ("mqtt://box/a%2F", "ends in /"),
         ("mqtt://u:hidden#x@box/a", "cannot be read|write # as %23"),
         ("mqtt://u:hidden@box:port/a", "cannot be read"),
-        ("mqtt://u:hidden/x@box/a", "cannot be read"),
+        ("mqtt://u:hidden/x@box/a", "cannot be read.* / as %2F"),
         ("mqtt://u:hidden@box:99999/a", "cannot be read"),
         ("mqtt://[::1/a", "cannot be read"),
         ("mqtt://u:hidden@a..b/a", "cannot be read"),
@@ -322,6 +327,7 @@ def test_tls_takes_only_a_certificate_that_is_trusted(
     refusing = Mqtt(url)
     refusing.add(step(1))
     wait_until(lambda: "certificate" in caplog.text)
+    assert "may not speak TLS" not in caplog.text
     monkeypatch.setattr(mqtt, "CLOSE_S", 0.5)
     with pytest.raises(ClipedgeError, match="did not reach"):
         refusing.close()
@@ -345,6 +351,14 @@ def test_a_broker_that_hangs_does_not_hold_up_the_end(broker, monkeypatch):
     with pytest.raises(ClipedgeError, match="1 event did not reach the broker"):
         out.close()
     assert time.monotonic() - began_s < PATIENCE_S / 2
+
+
+@needs_broker
+def test_tls_to_a_port_without_it_is_told(broker, monkeypatch, caplog):
+    port = broker().port
+    out = Mqtt(f"mqtts://localhost:{port}/home/hall")
+    wait_until(lambda: f"port {port} may not speak TLS; without it: mqtt://" in caplog.text)
+    out.close()
 
 
 @needs_broker
