@@ -3,6 +3,7 @@
 import collections
 import json
 import logging
+import math
 import pathlib
 import queue
 import threading
@@ -26,6 +27,7 @@ BEFORE_S = 0.5  # kept before the clip that the model saw
 AFTER_S = 0.5  # and after the event: one that is named early is not over
 # Of the pictures that are kept; a model's are 1/6 s apart, and training wants some to choose from.
 RATE_HZ = 15.0
+LEAST_RATE_HZ = 12.0  # no picture is left out where fewer would remain
 TOLERANCE = 0.9  # of the interval, as frame times are not exact
 LONGEST_QUEUE = 8  # pictures that wait to be compressed
 
@@ -52,12 +54,11 @@ class ClipSaver(Output):
         """
         self.name = f"--save-clips {folder}"
         self._live = live
-        self._interval_s = min(1.0 / RATE_HZ, spec.spacing_s / 2) * TOLERANCE
-        self._last_s: Optional[float] = None  # of the picture that was kept last
+        self._thinning = _Thinning(spec)
         self._left_out = 0
         self._failed: List[Exception] = []
         self._told = False
-        self._writer = _Writer(ClassFolders(folder), spec, self._interval_s)
+        self._writer = _Writer(ClassFolders(folder), spec, self._thinning.least_s)
         # Pictures, events, and at the end None.
         self._waiting = queue.Queue()  # type: queue.Queue[Union[Frame, GestureEvent, None]]
         self._room = threading.Semaphore(LONGEST_QUEUE)  # for pictures alone: no event is left out
@@ -99,13 +100,12 @@ class ClipSaver(Output):
         self._tell_failure()
 
     def _keep(self, frame: Frame) -> None:
-        since_s = None if self._last_s is None else frame.timestamp_s - self._last_s
-        if since_s is not None and 0 <= since_s < self._interval_s:
+        if not self._thinning.wants(frame.timestamp_s):
             return
         if not self._room.acquire(blocking=not self._live):
             self._left_out += 1
             return
-        self._last_s = frame.timestamp_s
+        self._thinning.kept(frame.timestamp_s)
         self._waiting.put(frame)
 
     def _tell_failure(self) -> None:
@@ -129,17 +129,42 @@ class ClipSaver(Output):
                 return
 
 
+class _Thinning:
+    """Which pictures are kept: about RATE_HZ, or all where less would be left than training wants.
+
+    Attributes:
+        least_s: between two pictures that are kept.
+    """
+
+    def __init__(self, spec: ClipSpec) -> None:
+        self._interval_s = min(1.0 / RATE_HZ, spec.spacing_s / 2) * TOLERANCE
+        self._most_s = 1.02 / max(
+            LEAST_RATE_HZ, spec.frame_rate_hz
+        )  # every second of 24 a second is enough
+        self.least_s = min(self._interval_s, self._most_s / 2)
+        self._came_s = self._kept_s = -math.inf  # the last picture, and the last that was kept
+
+    def wants(self, time_s: float) -> bool:
+        """Tell whether to keep a picture; the next is expected to come as this one did."""
+        came_s, self._came_s = self._came_s, time_s
+        since_s = time_s - self._kept_s
+        return not (0 <= since_s < self._interval_s and since_s + time_s - came_s <= self._most_s)
+
+    def kept(self, time_s: float) -> None:
+        self._kept_s = time_s
+
+
 class _Writer:
     """What the thread does: compresses pictures, keeps the last of them, writes clips."""
 
-    def __init__(self, folders: ClassFolders, spec: ClipSpec, interval_s: float) -> None:
+    def __init__(self, folders: ClassFolders, spec: ClipSpec, least_s: float) -> None:
         self._folders = folders
         writable_folder(folders.root)
         self._folder_of = {label: folders.folder_of(label) for label in spec.labels}
         self._list: Optional[LinesFile] = None
         self._encoder = Encoder()
         self._before_s = spec.span_s + BEFORE_S
-        pictures = int((self._before_s + AFTER_S) / interval_s) + 2
+        pictures = int((self._before_s + AFTER_S) / least_s) + 2
         self._shots: Deque[Shot] = collections.deque(maxlen=pictures)
         self._due: List[GestureEvent] = []  # whose clips are not over
         self._stamp = time.strftime("%Y%m%d-%H%M%S")

@@ -71,6 +71,23 @@ def test_the_clip_behind_an_event_is_kept_from_before_it_to_after_it(tmp_path):
     assert times_s[-1] == pytest.approx(note["to_s"] - note["from_s"], abs=0.01)
 
 
+@pytest.mark.parametrize(
+    ("rate_hz", "kept_hz"), [(12, 12), (15, 15), (17, 17), (20, 20), (24, 12), (25, 12.5), (60, 15)]
+)
+def test_pictures_are_left_out_only_where_enough_for_training_remain(tmp_path, rate_hz, kept_hz):
+    with ClipSaver(tmp_path, SPEC, live=False) as saver:
+        feed(saver, frames(count=3 * rate_hz, rate_hz=rate_hz), events=((2 * rate_hz, "wave"),))
+    _, times_s = shown(tmp_path / notes(tmp_path)[0]["file"])
+    assert np.diff(times_s) == pytest.approx(1 / kept_hz, abs=0.005)
+
+
+def test_a_model_of_30_frames_a_second_gets_them_all(tmp_path):
+    with ClipSaver(tmp_path, SPEC._replace(frame_rate_hz=30.0), live=False) as saver:
+        feed(saver, frames())
+    numbers, _ = shown(tmp_path / notes(tmp_path)[0]["file"])
+    assert set(np.diff(numbers)) == {1}
+
+
 def test_a_line_tells_what_was_recognised(tmp_path):
     with ClipSaver(tmp_path, SPEC, live=False) as saver:
         feed(saver, frames(), events=((80, "wave"), (120, "No gesture")))
