@@ -138,9 +138,7 @@ class _Thinning:
 
     def __init__(self, spec: ClipSpec) -> None:
         self._interval_s = min(1.0 / RATE_HZ, spec.spacing_s / 2) * TOLERANCE
-        self._most_s = 1.02 / max(
-            LEAST_RATE_HZ, spec.frame_rate_hz
-        )  # every second of 24 a second is enough
+        self._most_s = 1.02 / max(LEAST_RATE_HZ, spec.frame_rate_hz)  # half of 24 is enough
         self.least_s = min(self._interval_s, self._most_s / 2)
         self._came_s = self._kept_s = -math.inf  # the last picture, and the last that was kept
 
