@@ -8,6 +8,7 @@ import sys
 from typing import IO, Iterator, List, Optional
 
 from clipedge.jetson.camera import Source, open_source
+from clipedge.jetson.camera.playback import Unhurried
 from clipedge.jetson.command_line import DONE, FAILED
 from clipedge.jetson.demo_outputs import open_outputs
 from clipedge.jetson.demo_recognition import choose_pace, choose_settings, replayed
@@ -41,7 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
         settings, pace = choose_settings(arguments, runner, source), choose_pace(arguments, source)
         recogniser = Recogniser(runner.spec.labels, settings)
         stem_reuse = StemReuse(arguments.model, runner) if arguments.reuse_stem else None
-        steps = recognise(source, runner, recogniser, pace.interval_s, pace.hop, detector,
+        played = _at_its_pace(source, arguments)
+        steps = recognise(played, runner, recogniser, pace.interval_s, pace.hop, detector,
                           stem_reuse)  # fmt: skip
         facts: Optional[SessionFacts] = None
         if arguments.save_session is not None or isinstance(source, Replay):
@@ -49,15 +51,16 @@ def run(arguments: argparse.Namespace) -> int:
                                   pace.hop, arguments.detector)  # fmt: skip
             if isinstance(source, Replay):
                 steps = replayed(steps, source, facts)
-        outputs = open_outputs(stack, arguments, runner, source, facts)
+        outputs = open_outputs(stack, arguments, runner, played, facts)
         outputs.include(summary)
         stopped = _follow(steps, outputs)
-    if stopped and not source.endless:
-        raise KeyboardInterrupt  # what was recognised until then is written
+    cut_short = stopped and not (played.paced or arguments.loop)
+    if stopped:
+        log.info("stopped before its end" if cut_short else "stopped")
     if not summary.clips:
         _tell_nothing_scored(summary, source, runner.spec.span_s)
     _conclude(summary, truth, sys.stderr if arguments.events is None else sys.stdout)
-    return FAILED if outputs.failed else DONE
+    return FAILED if outputs.failed or cut_short else DONE
 
 
 def _check_call(arguments: argparse.Namespace) -> None:
@@ -91,6 +94,13 @@ def _open_source(arguments: argparse.Namespace, runner: Runner) -> Source:
     return open_source(arguments.source, options._replace(watched=watched))
 
 
+def _at_its_pace(source: Source, arguments: argparse.Namespace) -> Source:
+    """Return a session that is watched, or asked to be, at the pace of its frames."""
+    if isinstance(source, Replay) and (arguments.realtime or arguments.display != "none"):
+        return Unhurried(source)  # RealTime would leave frames out
+    return source
+
+
 def _warn_of_model(
     arguments: argparse.Namespace, runner: Runner, truth: Optional[List[TrueGesture]]
 ) -> None:
@@ -108,7 +118,6 @@ def _follow(steps: Iterator[Step], outputs: Outputs) -> bool:
         for step in steps:
             outputs.add(step)
             if stop.heard or outputs.stop_requested:
-                log.info("stopped")
                 break
         return stop.heard
 

@@ -214,7 +214,7 @@ class _LivePath:
             latency_ms=latency_ms,
             kind=EARLY if activation.early else FULL,
             frame=frame.number,
-            wall_time_s=time.time() if self._source.endless else None,
+            wall_time_s=time.time() if self._source.paced else None,
         )
 
     def _step(

@@ -226,7 +226,6 @@ INTERRUPTED = [
     ("export-engine --model shufflenetv1 --width 2.0 --output out", 2.5),
     ("export-engine --model resnet50 --output out", 4.0),
     ("jetson-bench good.onnx --duration 60 --json out/bench.json", 2.0),
-    ("gesture-demo --model good.onnx --source VIDEO --rate 1000 --record out/r.mp4", 1.0),
     ("train-clips fit --model shufflenetv2 --width 0.25 --output out/m.pt", 1.0),
     ("train-clips fit --model shufflenetv2 --width 0.25 --output out/m.pt", 8.0),
 ]
@@ -253,6 +252,31 @@ def test_ctrl_c_ends_in_one_line_and_leaves_nothing(command, place, noisy_video,
     assert "Traceback" not in err
     assert "interrupted" in err.splitlines()[-1]
     assert everything_in(place) == before
+    assert_gone(process.pid)
+
+
+def test_ctrl_c_keeps_what_was_recorded_of_a_file(command, place, noisy_video, tmp_path):
+    record = tmp_path / "r.mp4"
+    line = f"gesture-demo --model good.onnx --source {noisy_video} --rate 1000 --record {record}"
+    name, *arguments = line.split()
+    process = subprocess.Popen(
+        [command(name), *arguments],
+        cwd=place,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    end_s = time.monotonic() + 60
+    while not any(path.stat().st_size > 100_000 for path in tmp_path.glob(".r.*")):
+        assert process.poll() is None and time.monotonic() < end_s
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 1, err
+    assert "Traceback" not in err and "half-written" not in err
+    assert "stopped before its end" in err and "clips scored" in err.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == [record]
+    assert record.stat().st_size > 100_000
     assert_gone(process.pid)
 
 

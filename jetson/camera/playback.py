@@ -26,6 +26,11 @@ class Loop(Source):
         self._again = again
         self._frames = 0
 
+    @property
+    def paced(self) -> bool:
+        """As the file is."""
+        return self._source.paced
+
     def __iter__(self) -> Iterator[Optional[Frame]]:
         offset_s, first_number = 0.0, 0
         while True:
@@ -76,7 +81,7 @@ class RealTime(Source):
         while frame is not None:
             self._frames += 1
             self._span_s = frame.timestamp_s - first_s
-            yield from self._wait_for(start_s + frame.timestamp_s)
+            yield from _wait_for(start_s + frame.timestamp_s)
             following = yield from self._next(frames)
             late_s = time.monotonic() - (start_s + frame.timestamp_s)
             if following is not None and start_s + following.timestamp_s <= asked_s:
@@ -94,6 +99,11 @@ class RealTime(Source):
     def endless(self) -> bool:
         """As the file is."""
         return self._source.endless
+
+    @property
+    def paced(self) -> bool:
+        """True."""
+        return True
 
     @property
     def status(self) -> SourceStatus:
@@ -116,13 +126,54 @@ class RealTime(Source):
             yield None
         return None
 
-    @staticmethod
-    def _wait_for(due_s: float) -> Iterator[None]:
-        """Return when the time has come; yield None every TICK_S until then."""
-        while True:
-            left_s = due_s - time.monotonic()
-            if left_s <= 0:
-                return
-            time.sleep(min(left_s, TICK_S))
-            if left_s > TICK_S:
-                yield None
+
+class Unhurried(Source):
+    """Hands out every frame when its time has come; whoever is late gets the rest later.
+
+    Nothing is read ahead: what the file says of its newest frame is said of the one handed out.
+    """
+
+    def __init__(self, source: Source) -> None:
+        """Prepare to play a file."""
+        self.name = source.name
+        self._source = source
+        self._frames = 0
+
+    def __iter__(self) -> Iterator[Optional[Frame]]:
+        start_s = -math.inf
+        for frame in self._source:
+            if frame is not None:
+                start_s = max(start_s, time.monotonic() - frame.timestamp_s)
+                yield from _wait_for(start_s + frame.timestamp_s)
+                self._frames += 1
+            yield frame
+
+    @property
+    def endless(self) -> bool:
+        """As the file is."""
+        return self._source.endless
+
+    @property
+    def paced(self) -> bool:
+        """True."""
+        return True
+
+    @property
+    def status(self) -> SourceStatus:
+        """How it is now."""
+        return SourceStatus(frames=self._frames)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._source.close()
+
+
+def _wait_for(due_s: float) -> Iterator[None]:
+    """Return when the time has come; yield None every TICK_S until then."""
+    while True:
+        left_s = due_s - time.monotonic()
+        if left_s <= 0:
+            return
+        time.sleep(min(left_s, TICK_S))
+        if left_s > TICK_S:
+            yield None

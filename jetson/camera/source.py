@@ -52,6 +52,11 @@ class Source(Closing, abc.ABC):
         return False
 
     @property
+    def paced(self) -> bool:
+        """Frames come at the pace at which they were taken, not as fast as they are asked for."""
+        return self.endless
+
+    @property
     def status(self) -> SourceStatus:
         """How it is now."""
         return SourceStatus()

@@ -70,6 +70,11 @@ class Replay(Source):
         """As the recorded source was: what only cameras or only files do is done again."""
         return self.facts.endless
 
+    @property
+    def paced(self) -> bool:
+        """False."""
+        return False
+
     def __iter__(self) -> Iterator[Frame]:
         """Yield the recorded frames, (size, size, 3) uint8, RGB, with their own time stamps.
 

@@ -2,6 +2,7 @@ import json
 import os
 import pathlib
 import signal
+import time
 
 import numpy as np
 import pytest
@@ -230,6 +231,55 @@ def test_a_request_to_end_keeps_recording_and_summary(model, tmp_path, monkeypat
     assert cv2.VideoCapture(str(record)).get(cv2.CAP_PROP_FRAME_COUNT) == 13
 
 
+class StoppedVideo(StoppedCamera):
+    """Stands in for a file; ``paced``: one that keeps its own pace."""
+
+    endless = False
+
+    def __init__(self, happening, paced):
+        super().__init__(happening)
+        self._paced = paced
+
+    @property
+    def paced(self):
+        return self._paced
+
+
+@pytest.mark.parametrize(
+    ("paced", "status", "said"), [(False, 1, "stopped before its end"), (True, 0, "stopped\n")]
+)
+def test_a_file_that_is_stopped_keeps_recording_and_summary(
+    model, tmp_path, monkeypatch, capsys, paced, status, said
+):
+    from clipedge.jetson import demo
+
+    video = StoppedVideo(lambda: os.kill(os.getpid(), signal.SIGINT), paced)
+    monkeypatch.setattr(demo, "open_source", lambda *_: video)
+    record = tmp_path / "out.mp4"
+    assert run("--model", model, "--source", "a.mp4", "--record", record) == status
+    err = capsys.readouterr().err
+    assert said in err and "13 frames" in err and "half-written" not in err
+    assert cv2.VideoCapture(str(record)).get(cv2.CAP_PROP_FRAME_COUNT) == 13
+
+
+@pytest.mark.parametrize(
+    ("flags", "timed"), [([], False), (["--realtime"], True), (["--loop"], False)]
+)
+def test_only_what_comes_at_its_own_pace_has_a_wall_time(
+    model, video, tmp_path, monkeypatch, flags, timed
+):
+    from clipedge.jetson.outputs.event_lines import EventLines
+
+    events = tmp_path / "events.jsonl"
+    if "--loop" in flags:
+        named = property(lambda _: events.stat().st_size > 0)
+        monkeypatch.setattr(EventLines, "stop_requested", named)
+    assert run("--model", model, "--source", video, "--events", events, *flags) == 0
+    times = [json.loads(line)["wall_time_s"] for line in events.read_text().splitlines()]
+    assert times
+    assert all((time_s is not None) == timed for time_s in times)
+
+
 def test_a_camera_that_fails_for_good_keeps_the_recording(model, tmp_path, monkeypatch, capsys):
     from clipedge.jetson import demo
 
@@ -257,6 +307,17 @@ def test_a_session_is_replayed_to_the_same_bytes(model, tmp_path, monkeypatch, c
     assert "Not as recorded" not in caplog.text
     assert run("--model", model, "--replay", session, "--threshold", "0.9", "--events", again) == 0
     assert "threshold 0.9, recorded 0.01" in caplog.text
+
+
+def test_a_session_at_its_own_pace_has_the_same_bytes_too(model, video, tmp_path):
+    session, first, again = (tmp_path / name for name in ("s.session", "a.jsonl", "b.jsonl"))
+    assert run("--model", model, "--source", video, "--events", first,
+               "--save-session", session) == 0  # fmt: skip
+    before_s = time.monotonic()
+    assert run("--model", model, "--replay", session, "--realtime", "--events", again) == 0
+    assert time.monotonic() - before_s > 71 / 24
+    assert first.read_bytes()
+    assert again.read_bytes() == first.read_bytes()
 
 
 def test_an_output_that_fails_ends_alone(model, video, tmp_path, monkeypatch, capsys):
