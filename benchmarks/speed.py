@@ -13,6 +13,7 @@ from clipedge.benchmarks import report
 from clipedge.benchmarks.timing import measure, random_clips
 from clipedge.jetson import board
 from clipedge.jetson.command_line import DONE, FAILED
+from clipedge.jetson.conditions import Sampler, read_conditions
 from clipedge.jetson.engine_manifest import ENGINE_SUFFIX
 from clipedge.jetson.errors import ClipedgeError, UsageError
 from clipedge.jetson.files import make_folder, plain_path
@@ -38,8 +39,10 @@ def run(arguments: argparse.Namespace) -> int:
         _check_json_path(arguments.json)
     document = _conditions(arguments)
     try:
-        for index, path in enumerate(paths, 1):
-            _measure_into(document, path, f"[{index}/{len(paths)}] {path.name}", arguments)
+        with Sampler() as sampler:
+            for index, path in enumerate(paths, 1):
+                title = f"[{index}/{len(paths)}] {path.name}"
+                _measure_into(document, path, title, arguments, sampler)
         document["complete"] = True
     finally:
         # On an interrupt too: what is measured is not lost.
@@ -106,6 +109,7 @@ def _conditions(arguments: argparse.Namespace) -> Dict[str, Any]:
         "started_utc": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "complete": False,
         "machine": board.machine_facts(),
+        "conditions": read_conditions(),
         "busy_share_at_start": busy,
         "load_average_at_start": board.load_average(),
         "settings": {
@@ -123,8 +127,13 @@ def _conditions(arguments: argparse.Namespace) -> Dict[str, Any]:
 
 
 def _measure_into(
-    document: Dict[str, Any], path: pathlib.Path, title: str, arguments: argparse.Namespace
+    document: Dict[str, Any],
+    path: pathlib.Path,
+    title: str,
+    arguments: argparse.Namespace,
+    sampler: Sampler,
 ) -> None:
+    began_s: List[float] = []
     try:
         with open_runner(
             path, arguments.backend, arguments.threads, arguments.precision
@@ -139,19 +148,50 @@ def _measure_into(
                     gpu_times_ms.append(runner.last_timing_ms)
                 return logits
 
-            timings = measure(infer, clips, arguments.duration, arguments.warmup, progress)
+            timings = measure(
+                infer,
+                clips,
+                arguments.duration,
+                arguments.warmup,
+                progress,
+                on_warm=lambda: began_s.append(sampler.mark()),
+            )
             row = report.result_row(path, runner, timings, gpu_times_ms[timings.warmup_batches :])
+            row["span"] = sampler.summary(
+                began_s[0], sampler.mark(), timings.batches * timings.batch
+            )
             document["results"].append(row)
+        _warn_of_span(path, row["span"])
     except ClipedgeError as error:
         document["failures"].append({"file": str(path), "error": str(error)})
         _log.error("jetson-bench: %s: %s", path.name, error)
+
+
+def _warn_of_span(path: pathlib.Path, span: Dict[str, Any]) -> None:
+    """Say what makes a figure one of a machine that was not the same all the time."""
+    if any(span["throttled"].values()):
+        _log.warning(
+            "%s: the machine throttled itself; it is too hot, or short of power.", path.name
+        )
+    if span["clock_changes"]:
+        first = span["clock_changes"][0]
+        _log.warning(
+            "%s: the clock of %s changed from %.0f to %.0f MHz while it was measured%s.",
+            path.name,
+            first["clock"],
+            first["from_mhz"],
+            first["to_mhz"],
+            " (and more)" if len(span["clock_changes"]) > 1 else "",
+        )
 
 
 def _publish(document: Dict[str, Any], arguments: argparse.Namespace) -> None:
     """Print the table and write the JSON file, of whatever is done."""
     document["packages"] = board.package_versions()
     if document["results"]:
-        heading = report.conditions_text(document["machine"], document["settings"])
+        heading = report.conditions_text(
+            document["machine"], document["settings"], document["conditions"]
+        )
         sys.stdout.write(f"{heading}\n\n{report.table_text(document['results'])}\n")
         sys.stdout.flush()
     if arguments.json is not None and (document["complete"] or document["results"]):

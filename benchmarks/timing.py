@@ -47,6 +47,7 @@ def measure(
     warmup_s: float,
     on_batch: Optional[OnBatch] = None,
     clock: Clock = time.perf_counter,
+    on_warm: Optional[Callable[[], None]] = None,
 ) -> Timings:
     """Run the same batch again and again and time it.
 
@@ -58,6 +59,7 @@ def measure(
         warmup_s: how long to run before; at least one batch, in which backends lay out memory.
         on_batch: told how far it is, after each batch.
         clock: seconds from any origin, monotonic.
+        on_warm: called between the warm-up and the first batch that counts.
     """
     planned_s = warmup_s + duration_s
     warmup_start_s = clock()
@@ -70,6 +72,8 @@ def measure(
             on_batch(now_s - warmup_start_s, planned_s)
         if now_s - warmup_start_s >= warmup_s:
             break
+    if on_warm is not None:
+        on_warm()
     latencies_ms: List[float] = []
     start_s = clock()
     while True:

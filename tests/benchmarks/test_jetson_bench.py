@@ -71,8 +71,8 @@ def test_paper_columns_for_a_model_of_the_paper(model_writer, tmp_path, capsys):
     spec = ClipSpec("shufflenetv1", ("a", "b"), 2.0)
     path = model_writer(tmp_path / "shufflenetv1_2.0x_random.onnx", spec, channels=1)
     assert cli.main([str(path), *QUICK]) == 0
-    row = capsys.readouterr().out.splitlines()[5]
-    assert row.split()[0] == "shufflenetv1_2.0x_random"
+    lines = capsys.readouterr().out.splitlines()
+    (row,) = [line for line in lines if line.startswith("shufflenetv1_2.0x_random")]
     assert row.split()[-2:] == ["161", "24"]
 
 
@@ -182,3 +182,39 @@ def test_runner_costs_little_over_its_backend(model_writer, tmp_path):
             if result.ratio < 1.10:
                 break
     assert result.ratio < 1.10, result
+
+
+def test_the_document_says_what_was_found_and_what_each_row_ran_under(tiny_model, tmp_path):
+    target = tmp_path / "bench.json"
+    assert cli.main([str(tiny_model), *QUICK, "--json", str(target)]) == 0
+    document = json.loads(target.read_text())
+    assert document["conditions"]["memory"]["total_mb"] > 0
+    (row,) = document["results"]
+    assert row["span"]["span_s"] == pytest.approx(row["elapsed_s"], abs=0.25)  # no warm-up in it
+    energy_j = row["span"]["energy_j"]
+    assert energy_j is None or energy_j > 0  # a machine without a meter gives the reason
+    assert energy_j is not None or row["span"]["missing"]["energy_j"]
+
+
+@pytest.mark.parametrize(
+    ("span", "message"),
+    [
+        ({"throttled": {"during": True}, "clock_changes": []}, "throttled itself"),
+        (
+            {
+                "throttled": {"during": False},
+                "clock_changes": [{"clock": "GPU", "from_mhz": 1300.5, "to_mhz": 828.75}],
+            },
+            "the clock of GPU changed from 1300 to 829 MHz",
+        ),
+    ],
+)
+def test_a_machine_that_was_not_the_same_all_the_time_is_said(
+    tiny_model, monkeypatch, caplog, span, message
+):
+    from clipedge.jetson.conditions import Sampler
+
+    whole = Sampler.summary
+    monkeypatch.setattr(Sampler, "summary", lambda *known: dict(whole(*known), **span))
+    assert cli.main([str(tiny_model), *QUICK]) == 0
+    assert message in caplog.text
