@@ -7,7 +7,9 @@ import sys
 from typing import Optional
 
 from clipedge.jetson.camera import Source
-from clipedge.jetson.cli import DEFAULT_WEB
+from clipedge.jetson.camera.capture import Capture
+from clipedge.jetson.camera.opening import STANDARD_INPUT
+from clipedge.jetson.cli import DEFAULT_EVERY_S, DEFAULT_WEB
 from clipedge.jetson.display.scoreboard import RunFacts, Scoreboard
 from clipedge.jetson.display.status_line import StatusLine
 from clipedge.jetson.outputs import Output, Outputs
@@ -40,7 +42,9 @@ def open_outputs(
     if arguments.on_event is not None:
         from clipedge.jetson.outputs.on_event import OnEvent
 
-        outputs.include(OnEvent(arguments.on_event, arguments.on_event_every))
+        every_s = arguments.on_event_every
+        every_s = DEFAULT_EVERY_S if every_s is None else every_s
+        outputs.include(OnEvent(arguments.on_event, every_s))
     if arguments.mqtt is not None:
         from clipedge.jetson.outputs.mqtt import Mqtt
 
@@ -87,7 +91,9 @@ def _open_display(
     address = arguments.web or DEFAULT_WEB
     page = WebDisplay(scoreboard, facts, address, arguments.token, sensors.latest)
     # A token that the user chose stays out of the log; one that was made is told here alone.
-    log.info("The page is at %s", page.url if arguments.token is None else page.url.split("?")[0])
+    url = page.url if arguments.token is None else page.url.split("?")[0]
+    once = facts.playing and not arguments.loop and arguments.source not in (None, STANDARD_INPUT)
+    log.info("The page is at %s%s", url, " (--loop plays the file again)" if once else "")
     return page
 
 
@@ -101,4 +107,5 @@ def run_facts(runner: Runner, source: Source) -> RunFacts:
         source=source.name,
         labels=spec.labels,
         span_s=spec.span_s,
+        playing=not isinstance(source, Capture),
     )

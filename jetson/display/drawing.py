@@ -25,6 +25,7 @@ class View(NamedTuple):
     paused: bool = False
     message: str = ""
     hint: str = ""
+    playing: bool = False  # a file, which is not called live
     help: Tuple[Tuple[str, str], ...] = ()  # lines in two columns, in place of the picture
 
 
@@ -65,7 +66,7 @@ class Painter:
         if image is not None:
             self._take(image)
         self._draw_picture(board, view)
-        self._panel.draw(self._canvas, board, sensors, view.hint)
+        self._panel.draw(self._canvas, board, sensors, view.hint, view.playing)
         return self._canvas
 
     def _arrange(self, layout: Layout) -> None:

@@ -33,7 +33,12 @@ class Panel:
         self._below = _ground(height - layout.height, width)
 
     def draw(
-        self, canvas: np.ndarray, board: Snapshot, sensors: Optional[Sensors], hint: str = ""
+        self,
+        canvas: np.ndarray,
+        board: Snapshot,
+        sensors: Optional[Sensors],
+        hint: str = "",
+        playing: bool = False,
     ) -> None:
         """Draw all of it.
 
@@ -42,12 +47,13 @@ class Panel:
             board: what to show.
             sensors: None where nobody asks for them: there are no lines for them then.
             hint: small, in the corner.
+            playing: the source is a file, which is not called live.
         """
         canvas[: self._layout.height, self._layout.width :] = self._beside
         canvas[self._layout.height :] = self._below
         self._draw_gesture(canvas, board)
         self._draw_scores(canvas, board)
-        self._draw_run(canvas, board, sensors)
+        self._draw_run(canvas, _rows(board, sensors, playing))
         self._text(canvas, hint, 470, SMALL, look.DIM, right=True)
         self._draw_timeline(canvas, board)
 
@@ -85,9 +91,9 @@ class Panel:
         canvas[px(top) : px(top + 5), self._left : self._right] = look.TRACK
         canvas[px(top) : px(top + 5), self._left : end] = colour
 
-    def _draw_run(self, canvas: np.ndarray, board: Snapshot, sensors: Optional[Sensors]) -> None:
+    def _draw_run(self, canvas: np.ndarray, rows: List[Tuple[str, str, Colour]]) -> None:
         self._rule(canvas, 324)
-        for row, (name, value, colour) in enumerate(_rows(board, sensors)):
+        for row, (name, value, colour) in enumerate(rows):
             base = 346 + 20 * row
             self._text(canvas, name, base, LINE, look.DIM)
             self._text(canvas, value, base, LINE, colour, right=True)
@@ -181,12 +187,15 @@ def _ground(height: int, width: int) -> np.ndarray:
     return ground
 
 
-def _rows(board: Snapshot, sensors: Optional[Sensors]) -> List[Tuple[str, str, Colour]]:
+def _rows(
+    board: Snapshot, sensors: Optional[Sensors], playing: bool
+) -> List[Tuple[str, str, Colour]]:
     """The lines of facts: name, value and colour of the value."""
     latency = "-" if board.latency_ms is None else f"{board.latency_ms:.1f} ms"
     state = board.source.state
+    shown = "playing" if playing and state == LIVE else state
     rows = [
-        ("source", state, {LIVE: look.HIT, LOST: look.ALARM}.get(state, look.TEXT)),
+        ("source", shown, {LIVE: look.HIT, LOST: look.ALARM}.get(state, look.TEXT)),
         ("frames", f"{board.frame_rate_hz:.1f} /s", look.TEXT),
         ("clips", f"{board.inference_rate_hz:.1f} /s", look.TEXT),
         ("latency", latency, look.TEXT),

@@ -27,6 +27,7 @@ class RunFacts(NamedTuple):
     source: str
     labels: Tuple[str, ...]
     span_s: Optional[float] = None  # of one clip: nothing is scored before
+    playing: bool = False  # a file or a session, no camera: it is not called live
 
 
 class Moment(NamedTuple):

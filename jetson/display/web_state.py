@@ -33,6 +33,7 @@ def facts_fields(facts: RunFacts, run: str) -> Fields:
         "clip": facts.clip,
         "backend": facts.backend,
         "source": facts.source,
+        "playing": facts.playing,
         "labels": list(facts.labels),
         "span_s": number(facts.span_s),
         "timeline_s": TIMELINE_S,

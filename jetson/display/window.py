@@ -69,7 +69,7 @@ class WindowDisplay(Output):
         self._read_s = 0.0
         self._painter = Painter()
         self._canvas: Optional[np.ndarray] = None
-        self._view = View(hint=HINT)
+        self._view = View(hint=HINT, playing=facts.playing)
         self._message_until_s = 0.0
         self._due_s = 0.0
         self._window = GuiWindow(TITLE)

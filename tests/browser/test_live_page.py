@@ -121,6 +121,17 @@ def test_a_lost_source_is_unmistakable_and_so_is_its_return(run, open_page):
     assert not page.is_visible("#notice") and not page.is_visible("#veil")
 
 
+def test_a_file_is_not_called_live(open_page):
+    with PageRun(labels=LABELS, playing=True) as run:
+        page = open_page(run.display.url)
+        await_state(page, "live")
+        assert page.inner_text("#state") == "PLAYING"
+        assert page.title().startswith("Playing")
+        run.status = SourceStatus(LOST)
+        await_state(page, "lost")
+        assert page.inner_text("#state") == "LOST"
+
+
 def test_a_lost_program_is_said_and_found_again_with_its_next_run(open_page, monkeypatch):
     from clipedge.jetson.display import web_server
 

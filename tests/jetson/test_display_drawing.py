@@ -248,3 +248,11 @@ def test_large_cameras_are_shrunk_and_small_ones_enlarged():
     assert layout_for(640, 480)[:] == (640, 480)
     assert layout_for(320, 180).height == 480
     assert layout_for(1280, 720).unit == 1.5
+
+
+def test_a_file_is_not_called_live():
+    live, playing = (painted(BLACK, board(), view=View(playing=one)) for one in (False, True))
+    assert (live != playing).any()
+    lost = board(source=SourceStatus(LOST, "gone"))
+    live, playing = (painted(BLACK, lost, view=View(playing=one)) for one in (False, True))
+    np.testing.assert_array_equal(live, playing)

@@ -20,13 +20,13 @@ WAIT_S = 25.0  # the machine may be busy with other tests
 class PageRun:
     """A WebDisplay and the run it shows."""
 
-    def __init__(self, labels=LABELS, size=(48, 64), **options):
+    def __init__(self, labels=LABELS, size=(48, 64), playing=False, **options):
         options.setdefault("address", "127.0.0.1:0")
         self.status = SourceStatus()
         self.labels = labels
         self.size = size
         self.board = Scoreboard(labels, lambda: self.status)
-        facts = FACTS._replace(labels=tuple(labels))
+        facts = FACTS._replace(labels=tuple(labels), playing=playing)
         self.display = WebDisplay(self.board, facts, **options)
         self.port = int(self.display.url.split("?")[0].rstrip("/").rsplit(":", 1)[1])
         self.number = 0

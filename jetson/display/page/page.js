@@ -26,6 +26,7 @@ let asked = false; // for a picture
 let lastEvent = null;
 let lastEventAt = 0; // the page's clock, seconds
 let clipSpan = null;
+let playing = false; // a file, no camera
 
 // --- Connection ---
 
@@ -113,6 +114,7 @@ function takeFacts(facts) {
   }
   run = facts.run;
   clipSpan = facts.span_s;
+  playing = facts.playing;
   $("events").replaceChildren();
   $("model-name").textContent = facts.model;
   setFact("Model", facts.model);
@@ -137,14 +139,15 @@ function showSource(source, complaint) {
 
 function showState(state, detail) {
   document.body.dataset.state = state;
-  setText($("state-name"), STATES[state] ?? state);
+  const name = state === "live" && playing ? "Playing" : STATES[state] ?? state;
+  setText($("state-name"), name);
   setText($("notice"), detail);
   $("notice").hidden = !detail;
   const veil = { lost: "Source lost", gone: "No connection", ended: "The run has ended" }[state];
   setText($("veil"), veil ?? "");
   $("veil").hidden = !veil;
   if (veil) $("empty").hidden = true;
-  document.title = `${STATES[state] ?? state} – clipedge`;
+  document.title = `${name} – clipedge`;
 }
 
 function showScores(top) {
