@@ -3,20 +3,22 @@
 import argparse
 import re
 import sys
-from typing import Any, NamedTuple, Optional, Tuple
+from typing import Any, Dict, NamedTuple, Optional, Tuple
 
 from clipedge.jetson.command_line import positive_float
 
 RAW_FORMATS = ("bgr24", "rgb24", "yuyv", "gray")  # as FFmpeg names them; yuyv: its yuyv422
 LARGEST_SIDE = 16384  # pixels
+RAW_SIZE = (640, 480)  # width and height, pixels
+CAMERA_RATE_HZ = 30.0
 DEFAULT_RATE_HZ = 12.0  # of Jester's frames
 
 
 class SourceOptions(NamedTuple):
-    """How a source shall be opened; each kind of source takes what concerns it."""
+    """How a source shall be opened; what is None was not asked for."""
 
     size: Optional[Tuple[int, int]] = None  # width and height asked of a camera, pixels
-    rate_hz: float = 30.0  # asked of a camera
+    rate_hz: Optional[float] = None  # asked of a camera
     flip: int = 0  # of a CSI camera: flip-method of nvvidconv
     wait: bool = False  # for a camera that is not there yet
     realtime: bool = False  # a file is paced by its time stamps, as a camera would
@@ -24,8 +26,30 @@ class SourceOptions(NamedTuple):
     loop: bool = False  # a file begins anew at its end
     frame_rate_hz: Optional[float] = None  # of a folder or raw frames, where the user gave it
     folder_rate_hz: float = DEFAULT_RATE_HZ  # of a folder where the user gave none
-    raw_size: Tuple[int, int] = (640, 480)  # width and height of raw frames, pixels
-    raw_format: str = RAW_FORMATS[0]
+    raw_size: Optional[Tuple[int, int]] = None  # width and height of raw frames, pixels
+    raw_format: Optional[str] = None  # one of RAW_FORMATS
+
+    def given(self) -> Dict[str, str]:
+        """Return the flags of what is asked for, by field."""
+        usual = SourceOptions()
+        return {
+            name: flag
+            for name, flag in FLAGS.items()
+            if getattr(self, name) != getattr(usual, name)
+        }
+
+
+FLAGS = {
+    "size": "--camera-size",
+    "rate_hz": "--camera-rate",
+    "flip": "--camera-flip",
+    "wait": "--wait-for-camera",
+    "realtime": "--realtime",
+    "loop": "--loop",
+    "frame_rate_hz": "--frame-rate",
+    "raw_size": "--raw-size",
+    "raw_format": "--raw-format",
+}
 
 
 SOURCE_HELP = (
@@ -48,8 +72,8 @@ def add_source_arguments(parser: argparse.ArgumentParser, required: bool, folder
     add("--list-cameras", action=_ListCameras, help="show the cameras of this machine and exit")
     add("--camera-size", type=size, metavar="WxH", help="of a camera (if not given: 640x480; "
         "1280x720 of a CSI camera)")  # fmt: skip
-    add("--camera-rate", type=positive_float, metavar="HZ", default=SourceOptions().rate_hz,
-        help="frames a second asked of a camera")  # fmt: skip
+    add("--camera-rate", type=positive_float, metavar="HZ",
+        help=f"frames a second asked of a camera (if not given: {CAMERA_RATE_HZ:g})")  # fmt: skip
     add("--camera-flip", type=int, choices=range(8), default=0, metavar="0-7",
         help="of a CSI camera: flip-method of nvvidconv; 2 turns it upside down")  # fmt: skip
     add("--wait-for-camera", action="store_true", help="wait for a camera that is not there yet")
@@ -58,8 +82,9 @@ def add_source_arguments(parser: argparse.ArgumentParser, required: bool, folder
     add("--frame-rate", type=positive_float, metavar="HZ",
         help="of a folder of frames or of raw frames (if not given: of a folder "
         f"{folder_rate}; raw frames: when they come)")  # fmt: skip
-    add("--raw-size", type=size, metavar="WxH", default="640x480", help="of raw frames")
-    add("--raw-format", choices=RAW_FORMATS, default=RAW_FORMATS[0], help="of raw frames")
+    add("--raw-size", type=size, metavar="WxH", help="of raw frames (if not given: 640x480)")
+    add("--raw-format", choices=RAW_FORMATS,
+        help=f"of raw frames (if not given: {RAW_FORMATS[0]})")  # fmt: skip
 
 
 def source_options(arguments: argparse.Namespace, folder_rate_hz: float) -> SourceOptions:

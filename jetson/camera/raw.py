@@ -16,7 +16,7 @@ from clipedge.jetson.camera.opencv import quiet_cv2
 from clipedge.jetson.camera.playback import RealTime
 from clipedge.jetson.camera.source import TICK_S, Frame, Source, SourceStatus
 from clipedge.jetson.errors import SourceError, UsageError
-from clipedge.jetson.source_options import SourceOptions
+from clipedge.jetson.source_options import RAW_FORMATS, RAW_SIZE, SourceOptions
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,23 @@ WATCHED_S = 1.0  # from the first frame on
 LEAST_WATCHED = 10  # frames; a few at once say nothing
 
 
+def check_raw(options: SourceOptions) -> None:
+    """Raise UsageError where nothing that can be meant is connected to standard input."""
+    if options.loop:
+        raise UsageError("--loop: standard input cannot be played again.")
+    if options.realtime and options.frame_rate_hz is None:
+        raise UsageError("--realtime: raw frames have a pace of their own with --frame-rate alone.")
+    if sys.stdin is None:
+        raise UsageError("--source -: standard input is closed. Example: " + EXAMPLE)
+    number = sys.stdin.fileno()
+    if os.isatty(number):
+        raise UsageError("--source -: standard input is a terminal. Example: " + EXAMPLE)
+    if options.frame_rate_hz is None and stat.S_ISREG(os.fstat(number).st_mode):
+        raise UsageError(
+            "--source -: standard input is a file, which says no times: give its --frame-rate."
+        )
+
+
 def open_raw(options: SourceOptions) -> Source:
     """Open standard input: as a file at a given frame rate, else as a camera.
 
@@ -38,21 +55,13 @@ def open_raw(options: SourceOptions) -> Source:
         UsageError: nothing that can be meant is connected to it.
         SourceError: it ends before a frame is whole.
     """
-    if options.loop:
-        raise UsageError("--loop: standard input cannot be played again.")
-    if sys.stdin is None:
-        raise UsageError("--source -: standard input is closed. Example: " + EXAMPLE)
-    number = sys.stdin.fileno()
-    if os.isatty(number):
-        raise UsageError("--source -: standard input is a terminal. Example: " + EXAMPLE)
-    layout = (number, options.raw_size, options.raw_format)
+    check_raw(options)
+    layout = (
+        sys.stdin.fileno(), options.raw_size or RAW_SIZE, options.raw_format or RAW_FORMATS[0],
+    )  # fmt: skip
     if options.frame_rate_hz is not None:
         raw = RawFile(RawReader(*layout), options.frame_rate_hz)
         return RealTime(raw) if options.realtime or options.watched else raw
-    if stat.S_ISREG(os.fstat(number).st_mode):
-        raise UsageError(
-            "--source -: standard input is a file, which says no times: give its --frame-rate."
-        )
     return Capture(_StandardInput(_AsTheyCome(*layout)))
 
 

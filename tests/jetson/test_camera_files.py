@@ -157,6 +157,15 @@ def test_a_loop_at_its_own_pace_goes_on_across_the_end():
     assert time.monotonic() - began_s >= frame.timestamp_s - 0.005 >= 0.39
 
 
+def test_the_rate_of_a_folder_is_told_where_it_is_not_given(tmp_path, caplog):
+    cv2.imwrite(str(tmp_path / "1.png"), np.zeros((8, 8, 3), np.uint8))
+    caplog.set_level("INFO", "clipedge")
+    open_source(str(tmp_path), SourceOptions(frame_rate_hz=12.0)).close()
+    assert caplog.text == ""
+    open_source(str(tmp_path), SourceOptions(folder_rate_hz=24.0)).close()
+    assert caplog.text.count("taken to be 24 a second") == 1
+
+
 def test_flags_become_options():
     parser = argparse.ArgumentParser()
     add_source_arguments(parser, required=True, folder_rate="12")
