@@ -17,6 +17,7 @@ from clipedge.jetson.source_options import add_source_arguments
 DISPLAYS = ("none", "window", "web")
 DEFAULT_WEB = "127.0.0.1:8080"
 DEFAULT_RATE_HZ = 12.0
+DEFAULT_EVERY_S = 0.5
 
 
 def build_parser() -> CommandParser:
@@ -69,8 +70,8 @@ def _add_output_arguments(parser: CommandParser) -> None:
     add("--events", metavar="FILE", help="write the JSON lines here instead of to stdout")
     add("--on-event", metavar="COMMAND", help="run this for each gesture, such as "
         "'notify-send {label}'; {score}, {time_s}, {kind} and {frame} are known too")  # fmt: skip
-    add("--on-event-every", type=natural_float, metavar="S", default=0.5,
-        help="skip gestures that follow sooner")  # fmt: skip
+    add("--on-event-every", type=natural_float, metavar="S",
+        help=f"skip gestures that follow sooner (if not given: {DEFAULT_EVERY_S:g})")  # fmt: skip
     add("--mqtt", metavar="URL", help="publish to mqtt://[user:password@]host[:port]/topic")
     add("--record", metavar="FILE.mp4", help="write the annotated video here")
     add("--save-clips", metavar="DIR", help="keep the clip behind each gesture, by label")

@@ -3,16 +3,16 @@
 import argparse
 import contextlib
 import logging
-import os
 import sys
 from typing import IO, Iterator, List, Optional
 
 from clipedge.jetson.camera import Source, open_source
 from clipedge.jetson.camera.playback import Unhurried
 from clipedge.jetson.command_line import DONE, FAILED
+from clipedge.jetson.demo_call import check_call
 from clipedge.jetson.demo_outputs import open_outputs
 from clipedge.jetson.demo_recognition import choose_pace, choose_settings, replayed
-from clipedge.jetson.errors import UsageError
+from clipedge.jetson.engine_manifest import ENGINE_SUFFIX
 from clipedge.jetson.live import Step, recognise
 from clipedge.jetson.outputs import Outputs
 from clipedge.jetson.outputs.replay import Replay, open_session
@@ -31,14 +31,17 @@ log = logging.getLogger(__name__)
 
 def run(arguments: argparse.Namespace) -> int:
     """Run gesture-demo with parsed arguments; return its exit status."""
-    _check_call(arguments)
+    check_call(arguments)
     truth = load_truth(arguments.truth) if arguments.truth else None
     summary = Summary(keep_events=truth is not None)
     with contextlib.ExitStack() as stack:
-        runner = _open_model(arguments.model, arguments, stack)
-        detector = arguments.detector and _open_model(arguments.detector, arguments, stack)
+        replay = arguments.replay and stack.enter_context(open_session(arguments.replay))
+        runner = stack.enter_context(
+            open_runner(arguments.model, arguments.backend, arguments.threads)
+        )
+        detector = arguments.detector and stack.enter_context(_open_detector(arguments, runner))
         _warn_of_model(arguments, runner, truth)
-        source = stack.enter_context(_open_source(arguments, runner))
+        source = replay or stack.enter_context(_open_source(arguments, runner))
         settings, pace = choose_settings(arguments, runner, source), choose_pace(arguments, source)
         recogniser = Recogniser(runner.spec.labels, settings)
         stem_reuse = StemReuse(arguments.model, runner) if arguments.reuse_stem else None
@@ -63,32 +66,14 @@ def run(arguments: argparse.Namespace) -> int:
     return FAILED if outputs.failed or cut_short else DONE
 
 
-def _check_call(arguments: argparse.Namespace) -> None:
-    """Refuse what cannot be meant, before any file is touched."""
-    if (arguments.source is None) == (arguments.replay is None):
-        raise UsageError("Give one of --source and --replay. See gesture-demo --help.")
-    if arguments.display != "web" and (arguments.web or arguments.token):
-        raise UsageError("--web and --token are for --display web.")
-    inputs = [arguments.model, arguments.source, arguments.replay, arguments.truth,
-              arguments.recogniser, arguments.detector]  # fmt: skip
-    written = [("--events", arguments.events), ("--record", arguments.record),
-               ("--save-session", arguments.save_session)]  # fmt: skip
-    for flag, name in written:
-        for other in inputs:
-            if name and other and os.path.realpath(name) == os.path.realpath(other):
-                raise UsageError(f"{flag} {name} would overwrite an input; choose another name.")
-    names = [os.path.realpath(name) for _, name in written if name]
-    if len(set(names)) < len(names):
-        raise UsageError("Two outputs have the same name; choose another for one of them.")
-
-
-def _open_model(path: str, arguments: argparse.Namespace, stack: contextlib.ExitStack) -> Runner:
-    return stack.enter_context(open_runner(path, arguments.backend, threads=arguments.threads))
+def _open_detector(arguments: argparse.Namespace, runner: Runner) -> Runner:
+    """Open it with the backend that was found the fastest for the model."""
+    engines = [name.endswith(ENGINE_SUFFIX) for name in (arguments.model, arguments.detector)]
+    backend = arguments.backend if any(engines) else runner.describe()["backend"]
+    return open_runner(arguments.detector, backend, arguments.threads)
 
 
 def _open_source(arguments: argparse.Namespace, runner: Runner) -> Source:
-    if arguments.replay is not None:
-        return open_session(arguments.replay)
     options = source_options(arguments, runner.spec.frame_rate_hz)
     watched = arguments.display != "none"
     return open_source(arguments.source, options._replace(watched=watched))

@@ -7,7 +7,7 @@ from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from clipedge.jetson.command_line import nearest
 from clipedge.jetson.errors import SpecError, UsageError
-from clipedge.jetson.files import PathLike, write_whole
+from clipedge.jetson.files import PathLike, readable_os_error, write_whole
 
 FORMAT_VERSION = 1
 SETTINGS_SUFFIX = ".recogniser.json"  # beside a model: NAME.recogniser.json
@@ -157,10 +157,28 @@ def load_settings(
     path = _find(pathlib.Path(model_path), explicit)
     if path is None:
         return RecogniserSettings()
+    return read_settings(path, labels)
+
+
+def read_settings(path: pathlib.Path, labels: Optional[Sequence[str]] = None) -> RecogniserSettings:
+    """Return the settings of a file.
+
+    Args:
+        path: of the file.
+        labels: of the model; None: not known yet.
+
+    Raises:
+        UsageError: there is no such file.
+        SpecError: the file is damaged, or names a label that the model does not have.
+    """
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: the recogniser's settings cannot be read: {error}.") from None
+    except FileNotFoundError:
+        raise UsageError(f"{path}: there is no such file.") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: the recogniser's settings cannot be read: no text.") from None
+    except OSError as error:
+        raise readable_os_error(error, path) from None
     try:
         return settings_from_json(text).validate(labels)
     except SpecError as error:

@@ -7,9 +7,9 @@ from typing import List, NamedTuple, Optional, Sequence
 import numpy as np
 
 from clipedge.jetson.command_line import format_table
-from clipedge.jetson.errors import ClipedgeError
+from clipedge.jetson.errors import ClipedgeError, UsageError
 from clipedge.jetson.events import GestureEvent
-from clipedge.jetson.files import PathLike
+from clipedge.jetson.files import PathLike, readable_os_error
 
 # A clip must hold the gesture before it can be named, and the scores are smoothed.
 GRACE_S = 1.0
@@ -82,12 +82,21 @@ class Measures(NamedTuple):
 
 
 def load_truth(path: PathLike) -> List[TrueGesture]:
-    """Read JSON lines with start_s, end_s and label; ClipedgeError where one is damaged."""
+    """Read JSON lines with start_s, end_s and label.
+
+    Raises:
+        UsageError: there is no such file.
+        ClipedgeError: it is damaged.
+    """
     gestures = []
     try:
         lines = pathlib.Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ClipedgeError(f"{path}: cannot be read: {error}.") from None
+    except FileNotFoundError:
+        raise UsageError(f"{path}: there is no such file.") from None
+    except UnicodeDecodeError:
+        raise ClipedgeError(f"{path}: it is no text; expected JSON lines.") from None
+    except OSError as error:
+        raise readable_os_error(error, path) from None
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -180,9 +189,12 @@ def truth_table(score: Score) -> str:
     ]
     rows += [["-", "-", event.label, f"{event.time_s:.1f}", "extra"] for event in score.extra]
     table = format_table(["true gesture", "from-to s", "recognised", "at s", "right"], rows)
+    single = len(score.extra) == 1
+    extra = "1 event" if single else f"{len(score.extra)} events"
+    belong = "belongs" if single else "belong"
     return (
         f"{table}\n{score.right} of {len(score.matches)} gestures recognised, "
-        f"{len(score.extra)} events that belong to none; "
+        f"{extra} that {belong} to none; "
         f"Levenshtein accuracy {measure([score]).levenshtein_accuracy:.2f}"
     )
 

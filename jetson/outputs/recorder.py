@@ -32,6 +32,13 @@ MOST_LEAP_S = 30.0
 WAITING = 6  # pictures that may wait to be encoded
 
 
+def check_name(path: PathLike) -> None:
+    """Raise UsageError where a recording cannot have this name."""
+    if pathlib.Path(str(path)).suffix.lower() != ".mp4":
+        raise UsageError(f"--record {path}: give a file name that ends in .mp4.")
+    plain_path(path)
+
+
 class Recorder(Output):
     """Writes annotated frames at the run's pace; the file appears when it is whole."""
 
@@ -53,8 +60,7 @@ class Recorder(Output):
             ClipedgeError: the folder cannot be written.
         """
         self.name = f"--record {path}"
-        if pathlib.Path(str(path)).suffix.lower() != ".mp4":
-            raise UsageError(f"{self.name}: give a file name that ends in .mp4.")
+        check_name(path)
         self._path = plain_path(path)
         self._cv2 = quiet_cv2()
         self._painter = Painter(fixed_size=True)

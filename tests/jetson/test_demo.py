@@ -116,9 +116,17 @@ def test_a_recording_that_fails_leaves_no_file(model, video, tmp_path, monkeypat
         ({"--threshold": "0"}, 2, "choose more"),
         ({"--rate": "nan"}, 2, "above 0"),
         ({"--record": "out.gif"}, 2, ".mp4"),
-        ({"--truth": "none.jsonl"}, 1, "none.jsonl"),
+        ({"--truth": "none.jsonl"}, 2, "--truth none.jsonl: there is no such file"),
         ({"--replay": "none.session"}, 2, "one of --source and --replay"),
         ({"--token": "abc"}, 2, "--display web"),
+        ({"--on-event-every": "1"}, 2, "is for --on-event"),
+        ({"--frame-rate": "12"}, 2, "--frame-rate is for folders of frames"),
+        ({"--raw-size": "8x6"}, 2, "--raw-size is for raw frames (--source -)"),
+        ({"--camera-rate": "30"}, 2, "--camera-rate is for cameras"),
+        ({"--source": "rtsp://host/a", "--camera-rate": "30"}, 2, "others say their own rate"),
+        ({"--source": "0", "--frame-rate": "30"}, 2, "camera 0 is live"),
+        ({"--detector": "none.onnx"}, 2, "--detector none.onnx: there is no such file"),
+        ({"--recogniser": "none.json"}, 2, "--recogniser none.json: there is no such file"),
         ({"--deny": "wawe"}, 1, "wave"),
         ({"--hop": "0"}, 2, "above 0"),
         ({"--on-event": "no-such-program {label}"}, 2, "no-such-program"),
@@ -134,6 +142,46 @@ def test_a_wrong_call_is_told_in_two_lines_at_most(model, video, changed, status
     assert got == status
     assert message in err
     assert len(err.splitlines()) <= 2
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("--record", "a.gif"),
+        ("--display", "web", "--web", "nowhere"),
+        ("--mqtt", "http://broker/topic"),
+        ("--on-event", "no-such-program {label}"),
+        ("--recogniser", "none.json"),
+        ("--detector", "none.onnx"),
+        ("--detector", "MODEL"),
+        ("--source", "none.mp4"),
+        ("--wait-for-camera",),
+    ],
+)
+def test_what_needs_no_model_is_refused_before_one_is_opened(
+    model, video, monkeypatch, wrong, capsys
+):
+    from clipedge.jetson import demo
+
+    monkeypatch.setattr(demo, "open_runner", None)
+    wrong = [str(model) if word == "MODEL" else word for word in wrong]
+    assert run("--model", model, "--source", video, *wrong) == 2
+    assert capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["--loop", "--camera-rate 30", "--frame-rate 12"])
+def test_a_session_takes_no_options_of_a_source(model, tmp_path, flag, capsys):
+    assert run("--model", model, "--replay", "a.session", *flag.split()) == 2
+    assert f"{flag.split()[0]} is for --source" in capsys.readouterr().err
+
+
+def test_the_backend_is_told_once(model, model_writer, video, tmp_path, caplog):
+    detector = model_writer(
+        tmp_path / "detector.onnx", spec=SPEC._replace(labels=("gesture", "no gesture"))
+    )
+    caplog.set_level("INFO", "clipedge")
+    assert run("--model", model, "--source", video, "--detector", detector) == 0
+    assert caplog.text.count("Backend:") == 1
 
 
 def test_no_output_overwrites_an_input(model, video, tmp_path, capsys):
@@ -256,7 +304,7 @@ def test_a_file_that_is_stopped_keeps_recording_and_summary(
     video = StoppedVideo(lambda: os.kill(os.getpid(), signal.SIGINT), paced)
     monkeypatch.setattr(demo, "open_source", lambda *_: video)
     record = tmp_path / "out.mp4"
-    assert run("--model", model, "--source", "a.mp4", "--record", record) == status
+    assert run("--model", model, "--source", tmp_path, "--record", record) == status
     err = capsys.readouterr().err
     assert said in err and "13 frames" in err and "half-written" not in err
     assert cv2.VideoCapture(str(record)).get(cv2.CAP_PROP_FRAME_COUNT) == 13

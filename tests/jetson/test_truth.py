@@ -104,7 +104,7 @@ def test_repeating_a_gesture_costs_as_much_as_missing_one():
 
 def test_the_table_names_every_gesture_every_extra_event_and_the_accuracy():
     text = truth_table(score_events(TRUTH, [event(2.5, "Left"), event(9.0, "Right")]))
-    assert "1 of 2 gestures recognised, 1 events that belong to none" in text
+    assert "1 of 2 gestures recognised, 1 event that belongs to none" in text
     assert "Levenshtein accuracy 1.00" in text
     assert "extra" in text
     assert "NO" in text
@@ -127,5 +127,5 @@ def test_a_damaged_line_is_named(tmp_path, line):
 
 
 def test_a_missing_truth_file_is_named(tmp_path):
-    with pytest.raises(ClipedgeError, match="cannot be read"):
+    with pytest.raises(ClipedgeError, match="there is no such file"):
         load_truth(tmp_path / "none.jsonl")
