@@ -330,6 +330,25 @@ def test_a_token_lets_in_and_leaves_the_address(open_page):
         await_state(stranger, "live")
 
 
+def test_a_new_token_after_a_restart_is_asked_for_instead_of_waiting_for_ever(open_page):
+    with PageRun(labels=LABELS, token="first") as run:
+        page = open_page(run.display.url, quiet=False)
+        await_state(page, "live")
+        address = f"127.0.0.1:{run.port}"
+    await_state(page, ENDED)
+    assert not page.is_visible("#enter")
+    with PageRun(labels=LABELS, address=address, token="second"):
+        await_state(page, "locked")
+        assert "new token" in page.inner_text("#notice")
+        assert "goes on" not in page.inner_text("#notice")
+        assert page.inner_text("#veil") == "Token needed"
+        page.click("#enter")
+        page.fill("input", "second")
+        page.click("button")
+        await_state(page, "live")
+        assert not page.is_visible("#enter")
+
+
 def test_two_viewers_see_the_same_event(run, open_page):
     pages = [open_page(run.display.url) for _ in range(2)]
     for page in pages:

@@ -7,9 +7,12 @@ const AFTER_END_S = 3;
 const SILENCE_S = 6; // the program speaks five times a second
 const FRESH_S = 3; // a gesture's name is bright for so long
 const KEPT_EVENTS = 50;
+const END = "The run has ended. This page goes on when the program is started again.";
+const LOCKED =
+  "The program asks for a new token. Open the address that it printed when it was started again, or";
 const STATES = {
   connecting: "Connecting", opening: "Opening", live: "Live", lost: "Lost", ended: "Ended",
-  gone: "No connection",
+  gone: "No connection", locked: "Token needed",
 };
 
 const $ = (id) => document.getElementById(id);
@@ -62,27 +65,30 @@ async function disconnected(opened) {
   const wait = ended ? AFTER_END_S : RETRY_S[Math.min(retries, RETRY_S.length - 1)];
   retries += 1;
   retryTimer = setTimeout(connect, wait * 1000);
-  if (ended) {
-    showState("ended", "The run has ended. This page goes on when the program is started again.");
-    return;
-  }
-  showState("gone", "This page has lost the program. Is it still running? Trying again …");
-  if (!opened) {
-    const reason = await whyNot();
-    if (reason && !socket?.readyState) showState("gone", reason);
+  if (document.body.dataset.state !== "locked") showAway();
+  if (opened) return;
+  const status = await refusal();
+  if (socket?.readyState === WebSocket.OPEN) return;
+  if (status === 401) {
+    showState("locked", LOCKED);
+  } else if (status === 200 && !ended) {
+    showState("gone", "As many as the program serves are watching. Trying again …");
+  } else {
+    showAway();
   }
 }
 
+function showAway() {
+  if (ended) showState("ended", END);
+  else showState("gone", "This page has lost the program. Is it still running? Trying again …");
+}
+
 // A browser does not tell a page why a websocket did not open; an ordinary request does.
-async function whyNot() {
+async function refusal() {
   try {
-    const answer = await fetch("state.json", { cache: "no-store" });
-    if (answer.status === 401) {
-      return "The program asks for another token: open the address that it printed.";
-    }
-    return answer.ok ? "As many as the program serves are watching. Trying again …" : "";
+    return (await fetch("state.json", { cache: "no-store" })).status;
   } catch {
-    return "";
+    return 0;
   }
 }
 
@@ -129,7 +135,7 @@ function showSource(source, complaint) {
   if (ended) timeline.stop();
   let detail = source.detail || (source.state === "live" && complaint) || "";
   if (!detail && source.state === "lost") detail = "The source gives no pictures. Trying again …";
-  if (ended) detail = "The run has ended. This page goes on when the program is started again.";
+  if (ended) detail = END;
   showState(source.state, detail);
   const parts = [`${source.frames} came`];
   if (source.dropped) parts.push(`${source.dropped} skipped`);
@@ -141,9 +147,12 @@ function showState(state, detail) {
   document.body.dataset.state = state;
   const name = state === "live" && playing ? "Playing" : STATES[state] ?? state;
   setText($("state-name"), name);
-  setText($("notice"), detail);
+  setText($("notice-text"), detail);
+  $("enter").hidden = state !== "locked";
   $("notice").hidden = !detail;
-  const veil = { lost: "Source lost", gone: "No connection", ended: "The run has ended" }[state];
+  const veil = {
+    lost: "Source lost", gone: "No connection", locked: "Token needed", ended: "The run has ended",
+  }[state];
   setText($("veil"), veil ?? "");
   $("veil").hidden = !veil;
   if (veil) $("empty").hidden = true;
