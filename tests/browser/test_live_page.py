@@ -97,11 +97,26 @@ def test_the_picture_moves_and_space_holds_it_while_recognition_goes_on(run, ope
     assert eventually(lambda: moves(page))
     page.keyboard.press("Space")
     assert page.get_attribute("#pause", "aria-pressed") == "true"
+    assert page.inner_text("#held") == "Held"
     assert eventually(lambda: not moves(page))
     run.step("wave")
     page.wait_for_selector("#events li")
     page.keyboard.press("Space")
+    assert not page.is_visible("#held")
     assert eventually(lambda: moves(page))
+
+
+def test_the_name_over_a_held_picture_is_held_too(run, open_page):
+    page = open_page(run.display.url)
+    await_picture(page)
+    run.step("wave")
+    page.wait_for_selector("#caption", state="visible")
+    page.keyboard.press("Space")
+    run.step("swipe left")
+    page.wait_for_selector("#events li:nth-child(2)")
+    assert page.inner_text("#gesture") == "wave"
+    page.keyboard.press("Space")
+    assert page.inner_text("#gesture") == "swipe left"
 
 
 def test_a_lost_source_is_unmistakable_and_so_is_its_return(run, open_page):

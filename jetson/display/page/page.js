@@ -230,13 +230,15 @@ function takeEvent(event, at, announced) {
 }
 
 function showCaption() {
-  $("caption").hidden = !lastEvent;
   if (!lastEvent) {
+    $("caption").hidden = true;
     $("events").hidden = true;
     $("no-events").hidden = false;
     setText($("count"), "");
     return;
   }
+  if (paused) return; // what stands over the picture is of its time
+  $("caption").hidden = false;
   const age = performance.now() / 1000 - lastEventAt;
   $("caption").classList.toggle("past", age > FRESH_S);
   setText($("gesture"), lastEvent.label);
@@ -281,6 +283,8 @@ async function takePicture(blob) {
 function setPaused(value) {
   paused = value;
   press("pause", paused);
+  $("held").hidden = !paused;
+  showCaption();
   askForPicture();
 }
 
