@@ -274,6 +274,21 @@ def test_the_picture_fills_the_screen_by_key(run, open_page):
     page.wait_for_function("!document.fullscreenElement")
 
 
+def test_keys_work_while_the_help_is_open_and_close_it(run, open_page):
+    page = open_page(run.display.url)
+    await_state(page, "live")
+    for key, button in (("?", None), ("m", "#mirror"), ("Space", "#pause")):
+        page.click("#help")
+        assert page.is_visible("#keys")
+        page.keyboard.press(key)
+        assert not page.is_visible("#keys")
+        if button is not None:
+            assert page.get_attribute(button, "aria-pressed") == "true"
+    page.click("#help")
+    page.keyboard.press("Enter")
+    assert not page.is_visible("#keys")
+
+
 @pytest.mark.parametrize("width", [320, 390, 768, 1024])
 def test_no_size_needs_to_be_scrolled_sideways(run, open_page, width):
     phone = {"viewport": {"width": width, "height": 800}, "has_touch": True}

@@ -353,12 +353,14 @@ const KEYS = {
 };
 
 document.addEventListener("keydown", (press) => {
-  if (press.ctrlKey || press.altKey || press.metaKey || $("keys").open || press.repeat) return;
-  if (press.key === " " && press.target.closest("button, a, summary")) return;
+  if (press.ctrlKey || press.altKey || press.metaKey || press.repeat) return;
+  const help = $("keys").open; // its button has the focus, and would take the space
+  if (!help && press.key === " " && press.target.closest("button, a, summary")) return;
   const action = KEYS[press.key];
   if (action) {
     press.preventDefault();
-    action();
+    if (help) $("keys").close();
+    if (!help || press.key !== "?") action();
   }
 });
 
