@@ -7,6 +7,7 @@ import io
 import logging
 import os
 import pathlib
+import re
 import signal
 import sys
 import threading
@@ -29,10 +30,37 @@ class CommandParser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
         options.setdefault("formatter_class", _help_formatter)
         super().__init__(**options)
+        self._given: List[str] = []
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse as argparse does, and keep the arguments for what is said of an error."""
+        self._given = list(sys.argv[1:] if args is None else args)
+        parsed, left = super().parse_known_args(args, namespace)
+        if self._unknown(left):  # here, as a subcommand knows its own options
+            self.error("unrecognized arguments: " + " ".join(left))
+        return parsed, left
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError where argparse would print the usage and exit."""
+        if message.startswith(("unrecognized arguments", "the following arguments are required")):
+            for option in self._unknown(self._given):
+                # Without the dashes, which would make all options resemble each other.
+                bare = [one[2:] for one in self._options()]
+                near = difflib.get_close_matches(option[2:], bare, n=1)
+                advice = f"; did you mean --{near[0]}?" if near else "."
+                raise UsageError(f"There is no option {option}{advice} See {self.prog} --help.")
         raise UsageError(f"{message}. See {self.prog} --help.")
+
+    def _options(self) -> List[str]:
+        return [option for option in self._option_string_actions if option.startswith("--")]
+
+    def _unknown(self, arguments: Sequence[str]) -> List[str]:
+        """Return the options among the arguments that are none of this parser."""
+        given = list(arguments)
+        given = given[: given.index("--")] if "--" in given else given
+        names = [one.partition("=")[0] for one in given if re.match("--[a-z]", one)]
+        known = self._options()
+        return [name for name in names if not any(one.startswith(name) for one in known)]
 
 
 def run_command(

@@ -12,6 +12,7 @@ import pytest
 
 from clipedge.jetson import command_line
 from clipedge.jetson.command_line import nearest
+from clipedge.jetson.errors import UsageError
 from clipedge.jetson.progress import ProgressLine
 
 PROGRAM = """
@@ -81,6 +82,21 @@ def test_a_wrong_argument_is_told_in_one_line():
     status, _, err = run("--count", "x", "print")
     assert status == 2
     assert err == "try: argument --count: invalid int value: 'x'. See try --help.\n"
+
+
+@pytest.mark.parametrize("rest", [["print"], []])
+def test_the_nearest_option_is_suggested_also_where_something_is_missing(rest):
+    told = "try: There is no option --cuont; did you mean --count? See try --help.\n"
+    assert run("--cuont=4", *rest) == (2, "", told)
+    assert run("--sil", "x", "print")[0] == 0  # the beginning of one is enough
+    assert "no option --zzz. See" in run("--zzz", *rest)[2]
+
+
+def test_a_subcommand_suggests_its_own_options():
+    parser = command_line.CommandParser(prog="try")
+    parser.add_subparsers().add_parser("part").add_argument("--width")
+    with pytest.raises(UsageError, match=r"did you mean --width\? See try part --help"):
+        parser.parse_args(["part", "--widht", "2"])
 
 
 def test_help_shows_the_defaults_that_say_something():
