@@ -3,7 +3,7 @@
 import json
 import pathlib
 from types import MappingProxyType
-from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 from clipedge.jetson.command_line import nearest
 from clipedge.jetson.errors import SpecError, UsageError
@@ -73,14 +73,30 @@ class RecogniserSettings(NamedTuple):
 
     def _require_known(self, labels: Sequence[str]) -> None:
         """The background labels may be missing: most models have other ones, or none."""
-        known = {plain_label(label) for label in labels}
+        known = _plain(labels)
         for name in ("thresholds", "allow", "deny"):
             for label in getattr(self, name) or ():
                 if plain_label(label) not in known:
                     raise SpecError(
                         f"The recogniser's {name} names '{label}', which the model does not have; "
-                        + nearest(label, labels)
+                        + _advice(label, labels)
                     )
+        self._require_something_left(labels)
+
+    def _require_something_left(self, labels: Sequence[str]) -> None:
+        """The user may leave no label out that would leave none."""
+        background, denied = _plain(self.background), _plain(self.deny)
+        for label in self.allow or ():
+            if plain_label(label) in background:
+                raise SpecError(
+                    f"The recogniser's allow names '{label}', which is no gesture and never named; "
+                    "leave it out."
+                )
+        allowed = _plain(labels if self.allow is None else self.allow)
+        if (self.allow is not None or self.deny) and not allowed - denied - background:
+            raise SpecError(
+                "The recogniser's allow and deny leave no gesture to name; allow more or deny less."
+            )
 
     def to_dict(self) -> Dict[str, Any]:
         """Return plain JSON types, ``format_version`` first."""
@@ -98,6 +114,19 @@ class RecogniserSettings(NamedTuple):
     def save(self, path: PathLike) -> None:
         """Write the JSON text to ``path``, whole or not at all."""
         write_whole(path, self.to_json())
+
+
+def _advice(label: str, labels: Sequence[str]) -> str:
+    """Return the end of a message on a label that the model does not have."""
+    begins = plain_label(label) + " "
+    longer = [one for one in labels if plain_label(one).startswith(begins)]
+    if longer:
+        return f"did you mean '{longer[0]}'? Put labels with spaces in quotes."
+    return nearest(label, labels)
+
+
+def _plain(labels: Iterable[str]) -> Set[str]:
+    return {plain_label(label) for label in labels}
 
 
 def plain_label(label: str) -> str:

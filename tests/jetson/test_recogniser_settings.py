@@ -89,6 +89,21 @@ def test_what_makes_no_sense_is_named_with_its_file(tmp_path, text, told):
     assert str(path) in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"deny": ("a", "Shaking hand")}, "leave no gesture to name"),
+        ({"allow": ("a",), "deny": ("A",)}, "leave no gesture to name"),
+        ({"allow": ()}, "leave no gesture to name"),
+        ({"allow": ("a", "no_gesture")}, "'no_gesture', which is no gesture"),
+        ({"deny": ("Shaking",)}, "did you mean 'Shaking Hand'\\? Put labels with spaces in quotes"),
+    ],
+)
+def test_lists_that_cannot_be_meant_are_refused(settings, told):
+    with pytest.raises(SpecError, match=told):
+        RecogniserSettings(**settings).validate(("a", "Shaking Hand", "No gesture"))
+
+
 def test_background_labels_need_not_be_the_models():
     RecogniserSettings(background=("nothing at all",)).validate(LABELS)
 
