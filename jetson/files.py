@@ -77,6 +77,9 @@ def whole_file(path: PathLike) -> Iterator[pathlib.Path]:
         handle, name = tempfile.mkstemp(
             prefix=f".{target.stem}.", suffix=target.suffix, dir=str(target.parent)
         )
+    except FileNotFoundError:  # the folder is there, but takes none, such as /proc
+        message = f"{path}: no file can be made in this folder; choose another place."
+        raise ClipedgeError(message) from None
     except OSError as error:
         raise readable_os_error(error, path) from None
     os.close(handle)

@@ -71,8 +71,9 @@ class UsbCamera(Device):
         node = os.path.realpath(self._node)
         problem = v4l2.problem_of(node)
         if problem in (errno.ENOENT, errno.ENODEV, errno.ENXIO):
+            where = f"{self.name}: there" if self._number else "There"
             raise SourceError(
-                f"{self.name}: there is no {self._node}. Is it plugged in? "
+                f"{where} is no {self._node}. Is it plugged in? "
                 "gesture-demo --list-cameras shows what is."
             )
         if problem == errno.EBUSY:

@@ -76,7 +76,7 @@ def test_a_pulled_camera_is_lost_and_found_again(plugged, caplog):
         frames = frames_until(source, lambda: source.status.frames > 3)
         plugged.plugged = False
         frames += frames_until(source, lambda: source.status.state == LOST)
-        frames_until(source, lambda: "there is no" in source.status.detail)
+        frames_until(source, lambda: "there is no" in source.status.detail.lower())
         assert "--list-cameras" in source.status.detail
         assert source.status.rate_hz is None
         plugged.plugged = True

@@ -30,6 +30,12 @@ def test_the_file_is_as_readable_as_any_other(tmp_path):
     assert oct(ours.stat().st_mode) == oct(plain.stat().st_mode)
 
 
+@pytest.mark.skipif(not pathlib.Path("/proc/self").exists(), reason="there is no /proc here")
+def test_a_folder_that_takes_no_files_is_told():
+    with pytest.raises(ClipedgeError, match=r"/proc/x\.mp4: no file can be made in this folder"):
+        write_whole("/proc/x.mp4", b"")
+
+
 def test_a_set_appears_whole_or_not_at_all(tmp_path):
     good = tmp_path / "a.onnx"
     bad = tmp_path / "a.onnx" / "inside.json"  # a.onnx is meant to be a file
