@@ -16,7 +16,7 @@ import numpy as np
 from clipedge.jetson.board import physical_cores
 from clipedge.jetson.command_line import nearest
 from clipedge.jetson.engine_manifest import ENGINE_SUFFIX
-from clipedge.jetson.errors import BackendError, ClipedgeError, UsageError
+from clipedge.jetson.errors import BackendError, ClipedgeError, ModelFileError, UsageError
 from clipedge.jetson.files import PathLike, plain_path
 from clipedge.jetson.runners.base import Runner
 from clipedge.jetson.runners.model_file import read_model_spec
@@ -25,6 +25,8 @@ from clipedge.jetson.spec import ClipSpec
 AUTO = "auto"
 TENSORRT = "tensorrt"
 DEFAULT_PRECISION = "fp32"
+ONNX_SUFFIX = ".onnx"
+CHECKPOINT_SUFFIXES = (".pt", ".pth")  # of PyTorch
 PRECISIONS = ("fp32", "bf16", "fp16")
 
 # How long `auto` times each backend, seconds, after the inference that warms it up.
@@ -90,7 +92,7 @@ def open_runner(
     _check_arguments(backend, threads, precision)
     if path.suffix == ENGINE_SUFFIX:
         return _open_engine(path, backend, precision)
-    spec = read_model_spec(path)
+    spec = _read_spec(path)
     if backend == TENSORRT:
         raise UsageError(
             f"{path} is an ONNX file; tensorrt runs engines. Build one on the machine that will "
@@ -104,6 +106,22 @@ def open_runner(
             _log.info("Backend: %s, the only one that can run this here.", names[0])
         return runner
     return _fastest(names, lambda name: _open(name, path, spec, count, precision))
+
+
+def _read_spec(path: pathlib.Path) -> ClipSpec:
+    if path.suffix in CHECKPOINT_SUFFIXES and path.is_file():
+        raise UsageError(
+            f"{path} is a checkpoint. Make an ONNX file of it: "
+            f"export-engine --checkpoint {shlex.quote(str(path))} --no-engine"
+        )
+    try:
+        return read_model_spec(path)
+    except ModelFileError:
+        if path.suffix == ONNX_SUFFIX:
+            raise
+        raise UsageError(
+            f"{path} is no model: give an ONNX file or an engine of export-engine."
+        ) from None
 
 
 def is_installed(backend: str) -> bool:

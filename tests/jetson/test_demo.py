@@ -128,6 +128,8 @@ def test_a_recording_that_fails_leaves_no_file(model, video, tmp_path, monkeypat
         ({"--detector": "none.onnx"}, 2, "--detector none.onnx: there is no such file"),
         ({"--recogniser": "none.json"}, 2, "--recogniser none.json: there is no such file"),
         ({"--deny": "wawe"}, 1, "wave"),
+        ({"--allow": "No_gesture"}, 1, "'No_gesture', which is no gesture and never named"),
+        ({"--modle": "x"}, 2, "There is no option --modle; did you mean --model?"),
         ({"--hop": "0"}, 2, "above 0"),
         ({"--on-event": "no-such-program {label}"}, 2, "no-such-program"),
         ({"--mqtt": "http://broker/topic"}, 2, "mqtt://"),
@@ -182,6 +184,22 @@ def test_the_backend_is_told_once(model, model_writer, video, tmp_path, caplog):
     caplog.set_level("INFO", "clipedge")
     assert run("--model", model, "--source", video, "--detector", detector) == 0
     assert caplog.text.count("Backend:") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("net.pt", "export-engine --checkpoint net.pt --no-engine"),
+        ("film.mp4", "is no model: give an ONNX file or an engine"),
+    ],
+)
+def test_a_file_that_is_no_model_is_told_as_what_it_is(
+    video, tmp_path, monkeypatch, name, message, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_bytes(b"\x00\x01" * 500)
+    assert run("--model", name, "--source", video) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_no_output_overwrites_an_input(model, video, tmp_path, capsys):
