@@ -31,6 +31,10 @@ def _check_flags(arguments: argparse.Namespace) -> None:
         raise UsageError("--web and --token are for --display web.")
     if arguments.on_event is None and arguments.on_event_every is not None:
         raise UsageError("--on-event-every is for --on-event.")
+    if arguments.replay is not None and arguments.save_clips is not None:
+        raise UsageError(
+            "--save-clips is for --source: a session holds the small pictures that the model sees."
+        )
     options = source_options(arguments, DEFAULT_RATE_HZ)
     if arguments.source is not None:
         check_source(arguments.source, options)

@@ -12,7 +12,6 @@ from clipedge.jetson.camera.opening import STANDARD_INPUT
 from clipedge.jetson.cli import DEFAULT_EVERY_S, DEFAULT_WEB
 from clipedge.jetson.display.scoreboard import RunFacts, Scoreboard
 from clipedge.jetson.display.status_line import StatusLine
-from clipedge.jetson.errors import UsageError
 from clipedge.jetson.outputs import Output, Outputs
 from clipedge.jetson.outputs.event_lines import EventLines
 from clipedge.jetson.outputs.session import SessionFacts
@@ -34,10 +33,6 @@ def open_outputs(
         UsageError: a flag makes no sense here.
         ClipedgeError: a file cannot be written.
     """
-    if arguments.replay is not None and arguments.save_clips is not None:
-        raise UsageError(
-            "--save-clips is for --source: a session holds the small pictures that the model sees."
-        )
     outputs = stack.enter_context(Outputs())
     spec = runner.spec
     if arguments.record is not None:

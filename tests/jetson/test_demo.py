@@ -171,7 +171,9 @@ def test_what_needs_no_model_is_refused_before_one_is_opened(
     assert capsys.readouterr().err
 
 
-@pytest.mark.parametrize("flag", ["--loop", "--camera-rate 30", "--frame-rate 12"])
+@pytest.mark.parametrize(
+    "flag", ["--loop", "--camera-rate 30", "--frame-rate 12", "--save-clips clips"]
+)
 def test_a_session_takes_no_options_of_a_source(model, tmp_path, flag, capsys):
     assert run("--model", model, "--replay", "a.session", *flag.split()) == 2
     assert f"{flag.split()[0]} is for --source" in capsys.readouterr().err

@@ -9,7 +9,6 @@ from clipedge.jetson.camera import open_source
 from clipedge.jetson.camera.capture import Capture
 from clipedge.jetson.cli import build_parser
 from clipedge.jetson.demo_outputs import open_outputs, run_facts
-from clipedge.jetson.errors import UsageError
 from clipedge.jetson.runners import open_runner
 from clipedge.jetson.source_options import SourceOptions
 
@@ -34,16 +33,6 @@ def folder(tmp_path):
 
 def parsed(*flags):
     return build_parser().parse_args(["--model", "model.onnx", *map(str, flags)])
-
-
-def test_clips_of_a_session_are_refused_as_its_pictures_are_those_of_the_model(
-    runner, folder, tmp_path
-):
-    arguments = parsed("--replay", "a.session", "--save-clips", tmp_path / "clips")
-    refused = pytest.raises(UsageError, match="--save-clips is for --source")
-    with open_source(str(folder)) as source, contextlib.ExitStack() as stack, refused:
-        open_outputs(stack, arguments, runner, source, None)
-    assert not (tmp_path / "clips").exists()
 
 
 @pytest.mark.parametrize(("loop", "hinted"), [(False, True), (True, False)])
