@@ -118,6 +118,7 @@ def test_a_viewer_without_the_token_gets_no_websocket(guarded):
 
 def test_the_token_is_in_no_log(guarded, caplog):
     caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, logger="clipedge")  # a command that ran before sets its own
     ask(guarded, f"/?token={TOKEN}")
     ask(guarded, f"/nothing?token={TOKEN}")
     ask(guarded, "/state.json", Authorization=f"Bearer {TOKEN}")
