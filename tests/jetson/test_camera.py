@@ -141,5 +141,5 @@ def test_a_name_that_opencv_cannot_take_is_refused(tmp_path):
 
 @pytest.mark.parametrize("name", ["97", "/dev/video97"])
 def test_a_camera_that_is_not_there_is_named(name):
-    with pytest.raises(SourceError, match="[Tt]here is no /dev/video97"):
+    with pytest.raises(SourceError, match=r"[Tt]here is no /dev/video97"):
         open_source(name)
