@@ -1,6 +1,5 @@
 """What a benchmark says: rows and conditions as JSON with a schema version, and as a table."""
 
-import hashlib
 import json
 import pathlib
 from typing import Any, Dict, List, Optional, Sequence
@@ -11,6 +10,7 @@ from clipedge.benchmarks.timing import Timings
 from clipedge.jetson import paper
 from clipedge.jetson.command_line import format_table
 from clipedge.jetson.conditions import conditions_text as machine_conditions_text
+from clipedge.jetson.engine_manifest import sha256_of
 from clipedge.jetson.files import PathLike, write_whole
 from clipedge.jetson.runners import Runner
 from clipedge.jetson.runners.base import TimingMs
@@ -53,7 +53,7 @@ def result_row(
     facts = runner.describe()
     return {
         "file": str(path),
-        "sha256": _sha256(path),
+        "sha256": sha256_of(path),
         "model": spec.model,
         "width": spec.width,
         "dataset": spec.dataset,
@@ -186,11 +186,3 @@ def _notes(rows: Sequence[Dict[str, Any]]) -> List[str]:
 
 
 _BATCHES_FOR_P99 = 100  # below, fewer than one batch in the sample lies above it
-
-
-def _sha256(path: PathLike) -> str:
-    digest = hashlib.sha256()
-    with pathlib.Path(path).open("rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()

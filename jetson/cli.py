@@ -12,10 +12,10 @@ from clipedge.jetson.command_line import (
     run_command,
     threshold,
 )
+from clipedge.jetson.display.web_address import DEFAULT_ADDRESS
 from clipedge.jetson.source_options import add_source_arguments
 
 DISPLAYS = ("none", "window", "web")
-DEFAULT_WEB = "127.0.0.1:8080"
 DEFAULT_RATE_HZ = 12.0
 DEFAULT_EVERY_S = 0.5
 
@@ -60,7 +60,7 @@ def _add_recogniser_arguments(parser: CommandParser) -> None:
 def _add_display_arguments(parser: CommandParser) -> None:
     add = parser.add_argument_group("what is seen").add_argument
     add("--display", choices=DISPLAYS, default="none", help="a window, or a page for browsers")
-    add("--web", metavar="HOST:PORT", help=f"address of the page (if not given: {DEFAULT_WEB})")
+    add("--web", metavar="HOST:PORT", help=f"address of the page (if not given: {DEFAULT_ADDRESS})")
     add("--token", help="that viewers of the page must give (if not given: one is made where the "
         "page can be reached from other machines)")  # fmt: skip
 

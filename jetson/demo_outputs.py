@@ -9,9 +9,10 @@ from typing import Optional
 from clipedge.jetson.camera import Source
 from clipedge.jetson.camera.capture import Capture
 from clipedge.jetson.camera.opening import STANDARD_INPUT
-from clipedge.jetson.cli import DEFAULT_EVERY_S, DEFAULT_WEB
+from clipedge.jetson.cli import DEFAULT_EVERY_S
 from clipedge.jetson.display.scoreboard import RunFacts, Scoreboard
 from clipedge.jetson.display.status_line import StatusLine
+from clipedge.jetson.display.web_address import DEFAULT_ADDRESS
 from clipedge.jetson.outputs import Output, Outputs
 from clipedge.jetson.outputs.event_lines import EventLines
 from clipedge.jetson.outputs.session import SessionFacts
@@ -88,7 +89,7 @@ def _open_display(
         return WindowDisplay(scoreboard, facts, sensors.latest)
     from clipedge.jetson.display.web import WebDisplay
 
-    address = arguments.web or DEFAULT_WEB
+    address = arguments.web or DEFAULT_ADDRESS
     page = WebDisplay(scoreboard, facts, address, arguments.token, sensors.latest)
     # A token that the user chose stays out of the log; one that was made is told here alone.
     url = page.url if arguments.token is None else page.url.split("?")[0]

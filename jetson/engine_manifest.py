@@ -202,7 +202,11 @@ def check_machine(engine_path: PathLike, manifest: Manifest, here: Machine) -> N
 
 def sha256_of(path: PathLike) -> str:
     """Return the SHA-256 of a file's content, as hexadecimal digits."""
-    return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
+    digest = hashlib.sha256()
+    with pathlib.Path(path).open("rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _card(gpu: Optional[str]) -> Optional[str]:

@@ -56,7 +56,29 @@ class Loop(Source):
         self._source.close()
 
 
-class RealTime(Source):
+class _Paced(Source):
+    """A file that is handed out at its own pace."""
+
+    def __init__(self, source: Source) -> None:
+        self.name = source.name
+        self._source = source
+
+    @property
+    def endless(self) -> bool:
+        """As the file is."""
+        return self._source.endless
+
+    @property
+    def paced(self) -> bool:
+        """True."""
+        return True
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._source.close()
+
+
+class RealTime(_Paced):
     """Hands frames out when their time has come; whoever is late gets the newest of those due.
 
     Time stamps and numbers stay those of the file.
@@ -64,8 +86,7 @@ class RealTime(Source):
 
     def __init__(self, source: Source) -> None:
         """Prepare to play a file."""
-        self.name = source.name
-        self._source = source
+        super().__init__(source)
         self._frames = self._dropped = 0
         self._span_s = 0.0
         self._ended = False
@@ -96,26 +117,12 @@ class RealTime(Source):
         self._ended = True
 
     @property
-    def endless(self) -> bool:
-        """As the file is."""
-        return self._source.endless
-
-    @property
-    def paced(self) -> bool:
-        """True."""
-        return True
-
-    @property
     def status(self) -> SourceStatus:
         """How it is now; the rate is the file's."""
         rate_hz = (self._frames - 1) / self._span_s if self._span_s > 0 else None
         if self._ended:
             return SourceStatus(ENDED, "", self._frames, self._dropped)
         return SourceStatus(frames=self._frames, dropped=self._dropped, rate_hz=rate_hz)
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._source.close()
 
     @staticmethod
     def _next(frames: Iterator[Optional[Frame]]) -> Generator[None, None, Optional[Frame]]:
@@ -127,7 +134,7 @@ class RealTime(Source):
         return None
 
 
-class Unhurried(Source):
+class Unhurried(_Paced):
     """Hands out every frame when its time has come; whoever is late gets the rest later.
 
     Nothing is read ahead: what the file says of its newest frame is said of the one handed out.
@@ -135,8 +142,7 @@ class Unhurried(Source):
 
     def __init__(self, source: Source) -> None:
         """Prepare to play a file."""
-        self.name = source.name
-        self._source = source
+        super().__init__(source)
         self._frames = 0
 
     def __iter__(self) -> Iterator[Optional[Frame]]:
@@ -149,23 +155,9 @@ class Unhurried(Source):
             yield frame
 
     @property
-    def endless(self) -> bool:
-        """As the file is."""
-        return self._source.endless
-
-    @property
-    def paced(self) -> bool:
-        """True."""
-        return True
-
-    @property
     def status(self) -> SourceStatus:
         """How it is now."""
         return SourceStatus(frames=self._frames)
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._source.close()
 
 
 def _wait_for(due_s: float) -> Iterator[None]:

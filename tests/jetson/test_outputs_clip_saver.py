@@ -1,9 +1,9 @@
-import contextlib
 import json
 import threading
 
 import numpy as np
 import pytest
+from stand_ins.small_disk import disk_of
 
 from clipedge.jetson.camera import Frame
 from clipedge.jetson.camera.video import VideoFile
@@ -210,17 +210,6 @@ def test_a_live_source_never_waits_and_what_is_left_out_is_said(tmp_path, monkey
     go_on.set()
     saver.close()
     assert "pictures were left out" in caplog.text
-
-
-@contextlib.contextmanager
-def disk_of(size):
-    """No file of this process grows beyond ``size`` bytes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize("when", ["in the middle", "at the end"])

@@ -5,6 +5,7 @@ import re
 import threading
 
 import pytest
+from stand_ins.small_disk import disk_of
 
 from clipedge.jetson.errors import ClipedgeError
 from clipedge.jetson.events import GestureEvent
@@ -25,17 +26,6 @@ NOTHING = Step(None, None, None, None)
 
 def numbers(text):
     return [json.loads(line)["frame"] for line in text.splitlines()]
-
-
-@contextlib.contextmanager
-def disk_of(size):
-    """No file of this process grows beyond ``size`` bytes: the write that would is cut there."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_line_is_in_the_file_before_the_next_step(tmp_path, capsys):

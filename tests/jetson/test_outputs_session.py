@@ -1,10 +1,10 @@
-import contextlib
 import json
 import struct
 import time
 
 import numpy as np
 import pytest
+from stand_ins.small_disk import disk_of
 
 from clipedge.jetson.camera import Frame, Source
 from clipedge.jetson.errors import ClipedgeError, SourceError, UsageError
@@ -292,17 +292,6 @@ def test_a_session_that_is_not_there_is_told(tmp_path):
         open_session(tmp_path / "none.session")
     with pytest.raises(ClipedgeError, match="it is a folder"):
         open_session(tmp_path)
-
-
-@contextlib.contextmanager
-def disk_of(size):
-    """No file of this process grows beyond ``size`` bytes: the write that would is cut there."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_on_a_full_disk_the_events_go_on_and_the_frames_until_then_are_kept(
