@@ -21,6 +21,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Se
 import numpy as np
 
 from clipedge.benchmarks.devices import Device
+from clipedge.benchmarks.timing import warn_where_busy
 from clipedge.jetson import board
 from clipedge.jetson.command_line import (
     DONE,
@@ -36,7 +37,6 @@ SIZES = (512, 1024, 2048)  # of square matrices; a short product is let alone mo
 SECONDS = 1.5  # for each size, and for each way to move bytes
 LEAST_RUNS = 3
 COPY_MB = 256  # far more than a cache
-BUSY_SHARE = 0.25  # of the cores' time; above it a warning is due
 _PROCESS_LIMIT_S = 300.0
 _CPU_FOLDERS = pathlib.Path("/sys/devices/system/cpu")
 
@@ -66,13 +66,7 @@ def measure_machine(
         ClipedgeError: a library's process failed.
     """
     threads = threads or board.physical_cores()
-    busy = board.busy_share()
-    if busy is not None and busy > BUSY_SHARE:
-        _log.warning(
-            "This machine is busy: %.0f %% of its cores' time is taken. Its rates, and so the "
-            "limits, may come out too low.",
-            100 * busy,
-        )
+    busy = warn_where_busy("Its rates, and so the limits, may come out too low.")
     rates: List[Rate] = []
     for library in PRECISIONS:
         if importlib.util.find_spec(library) is not None:

@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Sequence
 import numpy as np
 
 from clipedge.benchmarks import report
-from clipedge.benchmarks.timing import measure, random_clips
+from clipedge.benchmarks.timing import measure, random_clips, warn_where_busy
 from clipedge.jetson import board
 from clipedge.jetson.command_line import DONE, FAILED
 from clipedge.jetson.conditions import Sampler, read_conditions
@@ -25,9 +25,6 @@ from clipedge.jetson.version import own_version
 
 DEFAULT_FOLDER = pathlib.Path("engines")  # where export-engine writes
 ONNX_SUFFIX = ".onnx"
-
-# Above this share of the cores' time, other work slows the measurement.
-BUSY_SHARE = 0.25
 
 _log = logging.getLogger(__name__)
 
@@ -97,13 +94,7 @@ def _check_json_path(path: pathlib.Path) -> None:
 
 
 def _conditions(arguments: argparse.Namespace) -> Dict[str, Any]:
-    busy = board.busy_share()
-    if busy is not None and busy > BUSY_SHARE:
-        _log.warning(
-            "This machine is busy: %.0f %% of its cores' time is taken. The figures will be "
-            "too low.",
-            100 * busy,
-        )
+    busy = warn_where_busy("The figures will be too low.")
     return {
         "clipedge": own_version(),
         "started_utc": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),

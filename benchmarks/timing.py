@@ -1,13 +1,18 @@
 """Times batches: warm-up, then batch after batch for a set time, keeping every latency."""
 
+import logging
 import time
 from typing import Callable, List, NamedTuple, Optional
 
 import numpy as np
 
-from clipedge.jetson.board import require_memory
+from clipedge.jetson import board
 from clipedge.jetson.spec import ClipSpec
 
+_log = logging.getLogger(__name__)
+
+# Above this share of the cores' time, other work slows the measurement.
+BUSY_SHARE = 0.25
 _CLIP_SEED = 0
 _CLIPS_IN_MEMORY = 4  # the clips, and what a network makes of them, by size
 
@@ -88,6 +93,20 @@ def measure(
     return Timings(len(clips), warmup_batches, batch_end_s - start_s, latencies_ms)
 
 
+def warn_where_busy(effect: str) -> Optional[float]:
+    """Return the share of the cores' time that is taken, 0 to 1, None where it is not known.
+
+    Args:
+        effect: what a warning says that it does, where the share is large.
+    """
+    busy = board.busy_share()
+    if busy is not None and busy > BUSY_SHARE:
+        _log.warning(
+            "This machine is busy: %.0f %% of its cores' time is taken. %s", 100 * busy, effect
+        )
+    return busy
+
+
 def random_clips(spec: ClipSpec, batch: int) -> np.ndarray:
     """Return clips of random pixels, the same on every call.
 
@@ -98,7 +117,7 @@ def random_clips(spec: ClipSpec, batch: int) -> np.ndarray:
         UsageError: the batch does not fit into memory.
     """
     clip_mb = np.prod(spec.clip_shape, dtype=float) * np.float32().nbytes / 2**20
-    require_memory(_CLIPS_IN_MEMORY * batch * clip_mb, f"A batch of {batch} clips")
+    board.require_memory(_CLIPS_IN_MEMORY * batch * clip_mb, f"A batch of {batch} clips")
     pixels = np.random.RandomState(_CLIP_SEED).randint(
         0, 256, size=(batch, *spec.clip_shape), dtype=np.uint8
     )
