@@ -5,6 +5,7 @@ Each case runs the installed command as a user does.
 
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -33,9 +34,11 @@ def material(tmp_path_factory):
     (folder / "truncated.pt").write_bytes(whole[: len(whole) // 2])
     torch.save({"state_dict": model.state_dict()}, folder / "released.pth")
     torch.save({"arch": pathlib.Path("x")}, folder / "wants_more.pth")
-    (folder / "noise.onnx").write_bytes(os.urandom(5000))
-    (folder / "noise.mp4").write_bytes(os.urandom(5000))
-    (folder / "noise.pt").write_bytes(os.urandom(5000))
+    noise = random.Random(0).getrandbits(8 * 5000).to_bytes(5000, "little")
+    for name in ("noise.onnx", "noise.mp4", "noise.pt"):
+        (folder / name).write_bytes(noise)
+    # Begins as a pickle does, of a protocol that there is not: torch warns of it.
+    (folder / "protocol_252.pt").write_bytes(b"\x80\xfc" + noise)
     (folder / "empty").mkdir()
     (folder / "a_file").write_text("x")
     # Names something again and again, whatever it sees.
@@ -84,6 +87,7 @@ CASES = [
     ("export-engine --checkpoint none.pt --output out", "none.pt"),
     ("export-engine --checkpoint truncated.pt --output out", "truncated.pt"),
     ("export-engine --checkpoint noise.pt --output out", "noise.pt"),
+    ("export-engine --checkpoint protocol_252.pt --output out", "protocol_252.pt"),
     ("export-engine --checkpoint released.pth --output out", "train-clips import"),
     ("export-engine --checkpoint wants_more.pth --output out", "wants_more.pth"),
     ("export-engine --checkpoint good.pt --output a_file", "a folder is needed"),
@@ -104,6 +108,7 @@ CASES = [
     ("train-clips fit --model shufflenetv2 --width 0.25 --data none --output out.pt", "none"),
     ("train-clips fit --model shufflenetv2 --width 0.25 --output /proc/none/m.pt", "/proc/none"),
     ("train-clips evaluate --checkpoint noise.pt", "noise.pt"),
+    ("train-clips evaluate --checkpoint protocol_252.pt", "protocol_252.pt"),
     ("train-clips evaluate --checkpoint good.pt --data empty", "empty"),
     ("jetson-bench noise.onnx --duration 1", "noise.onnx"),
     ("jetson-bench none.onnx --duration 1", "none.onnx"),

@@ -5,6 +5,7 @@ import io
 import os
 import pathlib
 import re
+import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -114,7 +115,10 @@ def load_tensors(path: PathLike) -> Any:
     if not pathlib.Path(path).exists():
         raise UsageError(f"{path}: there is no such file.")
     try:
-        return torch.load(os.fspath(path), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # Of damaged bytes torch warns first, on two lines, that it may not know their format.
+            warnings.simplefilter("ignore", UserWarning)
+            return torch.load(os.fspath(path), map_location="cpu", weights_only=True)
     except OSError as error:
         raise readable_os_error(error, path) from None
     except Exception as error:  # damaged bytes make torch raise nearly any kind of exception
