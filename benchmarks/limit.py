@@ -15,7 +15,7 @@ Winograd's and the Fourier transform do a dense 3x3x3 convolution in fewer produ
 
 import argparse
 import sys
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 from clipedge.benchmarks.devices import BYTES, DEVICES, Device, find_device
 from clipedge.benchmarks.layer_costs import KINDS, Layer, Network, find_network, networks
@@ -30,7 +30,6 @@ from clipedge.jetson.command_line import (
     run_command,
 )
 from clipedge.jetson.errors import UsageError
-from clipedge.jetson.spec import ClipSpec
 
 SCHEMA = "clipedge.limit/1"
 HERE = "here"
@@ -112,24 +111,22 @@ def limit_of(
     return Limit(batch, 2 * batch * network.macs / device.peak(precision), memory_s, layers)
 
 
-def limit_of_file(
-    spec: ClipSpec, device: Device, precision: str, batch: int = paper.BATCH_SIZE
-) -> Optional[Limit]:
-    """Return the limit of a model file, for a benchmark's report.
+def limit_of_row(row: Mapping[str, Any], device: Device) -> Optional[Limit]:
+    """Return the limit of a row of a benchmark's document.
 
     Args:
-        spec: the file's.
+        row: with ``model``, ``width``, ``classes``, ``clip_shape``, ``precision`` and ``batch``.
         device: it ran on.
-        precision: it ran in.
-        batch: clips at once.
 
     Returns:
         The limit; None where the model, its clip or the precision is not one that is counted.
     """
-    network = find_network(spec.model, spec.width, spec.num_classes)
-    if network is None or network.clip_shape != spec.clip_shape or precision not in BYTES:
+    network = find_network(row["model"], row["width"], row["classes"])
+    if network is None or list(network.clip_shape) != list(row["clip_shape"]):
         return None
-    return limit_of(network, device, precision, batch)
+    if row["precision"] not in BYTES:
+        return None
+    return limit_of(network, device, row["precision"], row["batch"])
 
 
 def _layer_limit(layer: Layer, device: Device, precision: str, batch: int) -> LayerLimit:

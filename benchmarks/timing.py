@@ -1,8 +1,8 @@
-"""Times batches: warm-up, then batch after batch for a set time, keeping every latency."""
+"""Times batches: warm-up until the latency no longer drifts, then every latency is kept."""
 
 import logging
 import time
-from typing import Callable, List, NamedTuple, Optional
+from typing import Callable, List, NamedTuple, Optional, Sequence
 
 import numpy as np
 
@@ -16,17 +16,32 @@ BUSY_SHARE = 0.25
 _CLIP_SEED = 0
 _CLIPS_IN_MEMORY = 4  # the clips, and what a network makes of them, by size
 
+# The warm-up is over where a straight line through the newer half of the latencies rises or falls
+# by less than this share of their median, or by less than the line's own uncertainty.
+STEADY_DRIFT = 0.02
+SURE_STANDARD_ERRORS = 2.0
+LEAST_WARMUP_BATCHES = 10
+LEAST_WARMUP_S = 1.0
+MOST_WARMUP_S = 20.0
+
 Clock = Callable[[], float]
 Infer = Callable[[np.ndarray], np.ndarray]
-# Called after each batch with the seconds gone and the seconds planned, warm-up included.
+# Called after each batch with the seconds gone and the seconds planned.
 OnBatch = Callable[[float, float], None]
+
+
+class Warmup(NamedTuple):
+    """What was run before anything counted."""
+
+    batches: int
+    elapsed_s: float
+    steady: Optional[bool]  # None where a fixed time was asked for
 
 
 class Timings(NamedTuple):
     """What was measured of one model."""
 
     batch: int  # clips in each batch
-    warmup_batches: int  # run before, not counted
     elapsed_s: float  # from the start of the first batch counted to the end of the last
     latencies_ms: List[float]  # of each batch, in order
 
@@ -40,19 +55,66 @@ class Timings(NamedTuple):
         """Clips over elapsed time: what happens between batches counts too."""
         return self.batches * self.batch / self.elapsed_s
 
-    def latency_ms(self, percentile: float) -> float:
-        """Return a percentile (0-100) of the latency of a batch, interpolated linearly."""
-        return float(np.percentile(self.latencies_ms, percentile))
+
+def warm_up(
+    infer: Infer,
+    clips: np.ndarray,
+    fixed_s: Optional[float] = None,
+    on_batch: Optional[OnBatch] = None,
+    clock: Clock = time.perf_counter,
+) -> Warmup:
+    """Run batches until their latency is steady, at most MOST_WARMUP_S.
+
+    Args:
+        infer: what runs a batch and returns once its logits are there.
+        clips: (N, 3, T, H, W) float32, RGB, 0-255.
+        fixed_s: run this long instead; one batch, in which backends lay out memory, always runs.
+        on_batch: told how far it is, after each batch.
+        clock: seconds from any origin, monotonic.
+    """
+    planned_s = MOST_WARMUP_S if fixed_s is None else fixed_s
+    latencies_ms: List[float] = []
+    start_s = clock()
+    while True:
+        batch_start_s = clock()
+        infer(clips)
+        now_s = clock()
+        latencies_ms.append((now_s - batch_start_s) * 1e3)
+        gone_s = now_s - start_s
+        if on_batch is not None:
+            on_batch(gone_s, planned_s)
+        steady = None
+        if fixed_s is None:
+            enough = len(latencies_ms) >= LEAST_WARMUP_BATCHES and gone_s >= LEAST_WARMUP_S
+            steady = enough and is_steady(latencies_ms[len(latencies_ms) // 2 :])
+        if steady or gone_s >= planned_s:
+            return Warmup(len(latencies_ms), gone_s, steady)
+
+
+def is_steady(latencies_ms: Sequence[float]) -> bool:
+    """Return whether a series of latencies neither rises nor falls from its start to its end.
+
+    A least-squares line is laid through them. Latencies beyond three times the spread of the middle
+    half are brought to that border first, so that a single hiccup is no drift.
+    """
+    values = np.asarray(latencies_ms, float)
+    low, median, high = np.percentile(values, (25, 50, 75))
+    values = np.clip(values, median - 3 * (high - low), median + 3 * (high - low))
+    place = np.linspace(-0.5, 0.5, len(values))
+    drift = float(np.dot(place, values) / np.dot(place, place))
+    left = values - values.mean() - drift * place
+    freedom = max(1, len(values) - 2)
+    error = float(np.sqrt(np.dot(left, left) / freedom / np.dot(place, place)))
+    return bool(abs(drift) <= max(STEADY_DRIFT * median, SURE_STANDARD_ERRORS * error))
 
 
 def measure(
     infer: Infer,
     clips: np.ndarray,
     duration_s: float,
-    warmup_s: float,
+    batches: Optional[int] = None,
     on_batch: Optional[OnBatch] = None,
     clock: Clock = time.perf_counter,
-    on_warm: Optional[Callable[[], None]] = None,
 ) -> Timings:
     """Run the same batch again and again and time it.
 
@@ -61,36 +123,23 @@ def measure(
         clips: (N, 3, T, H, W) float32, RGB, 0-255.
         duration_s: how long to measure; the batch that runs when it is over still counts, so
             there is at least one.
-        warmup_s: how long to run before; at least one batch, in which backends lay out memory.
+        batches: measure exactly so many instead.
         on_batch: told how far it is, after each batch.
         clock: seconds from any origin, monotonic.
-        on_warm: called between the warm-up and the first batch that counts.
     """
-    planned_s = warmup_s + duration_s
-    warmup_start_s = clock()
-    warmup_batches = 0
-    while True:
-        infer(clips)
-        warmup_batches += 1
-        now_s = clock()
-        if on_batch is not None:
-            on_batch(now_s - warmup_start_s, planned_s)
-        if now_s - warmup_start_s >= warmup_s:
-            break
-    if on_warm is not None:
-        on_warm()
     latencies_ms: List[float] = []
     start_s = clock()
     while True:
         batch_start_s = clock()
         infer(clips)
-        batch_end_s = clock()
-        latencies_ms.append((batch_end_s - batch_start_s) * 1e3)
-        if batch_end_s - start_s >= duration_s:
-            break
+        now_s = clock()
+        latencies_ms.append((now_s - batch_start_s) * 1e3)
+        gone_s = now_s - start_s
+        planned_s = duration_s if batches is None else gone_s / len(latencies_ms) * batches
+        if (gone_s >= duration_s) if batches is None else (len(latencies_ms) >= batches):
+            return Timings(len(clips), gone_s, latencies_ms)
         if on_batch is not None:
-            on_batch(batch_end_s - warmup_start_s, planned_s)
-    return Timings(len(clips), warmup_batches, batch_end_s - start_s, latencies_ms)
+            on_batch(gone_s, planned_s)
 
 
 def warn_where_busy(effect: str) -> Optional[float]:

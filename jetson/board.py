@@ -113,9 +113,9 @@ def load_average() -> Optional[float]:
 
 def busy_share(over_s: float = 0.3) -> Optional[float]:
     """Return the share of all cores' time, 0 to 1, that is used while this process sleeps."""
-    before = _processor_times()
+    before = processor_times()
     time.sleep(over_s)
-    after = _processor_times()
+    after = processor_times()
     if before is None or after is None or after[1] <= before[1]:
         return None
     return 1.0 - (after[0] - before[0]) / (after[1] - before[1])
@@ -132,8 +132,8 @@ def package_versions() -> Dict[str, str]:
     }
 
 
-def _processor_times() -> Optional[Tuple[int, int]]:
-    """Return idle and all ticks of all cores since the machine started."""
+def processor_times() -> Optional[Tuple[int, int]]:
+    """Return idle and all ticks of all cores since the machine started, None where unknown."""
     match = re.match(r"cpu +([\d ]+)", _read_text(ROOT, _PROCESSOR_TIMES))
     if match is None:
         return None

@@ -42,6 +42,7 @@ class Runner(Closing, abc.ABC):
         backend: ``onnxruntime``, ``openvino`` or ``tensorrt``.
         batch_sizes: those the file takes, ascending; None where it takes any.
         last_timing_ms: of the last inference, where the backend runs on a GPU; else None.
+        auto_trial_ms: what ``auto`` measured of each backend before it chose this one; else empty.
     """
 
     backend = ""
@@ -50,6 +51,7 @@ class Runner(Closing, abc.ABC):
         self.spec = spec
         self.batch_sizes = batch_sizes
         self.last_timing_ms: Optional[TimingMs] = None
+        self.auto_trial_ms: Dict[str, float] = {}
         # Odd, so that the sample does not stay in the same columns of every row.
         self._sample_stride = int(np.prod(spec.clip_shape)) // SAMPLES_A_CLIP | 1
         self._open = True
@@ -101,6 +103,18 @@ class Runner(Closing, abc.ABC):
 
         ``threads`` is None where it is not the CPU that computes.
         """
+
+    def layer_times_ms(self, clips: np.ndarray, runs: int) -> Dict[str, float]:
+        """Return the median time of each layer in milliseconds, in the order they run.
+
+        Args:
+            clips: as ``infer`` takes them.
+            runs: how often to run them.
+
+        Raises:
+            BackendError: this backend tells no times of layers.
+        """
+        raise BackendError(f"{self.backend} tells no times of layers.")
 
     def check_batch(self, count: int) -> None:
         """Raise ClipError where the file does not take batches of ``count`` clips."""

@@ -29,8 +29,10 @@ ONNX_SUFFIX = ".onnx"
 CHECKPOINT_SUFFIXES = (".pt", ".pth")  # of PyTorch
 PRECISIONS = ("fp32", "bf16", "fp16")
 
-# How long `auto` times each backend, seconds, after the inference that warms it up.
+# How long `auto` times each backend, seconds, after the inference that warms it up, and in how many
+# turns.
 TRIAL_S = 0.3
+TRIAL_TURNS = 3
 _TRIAL_SEED = 0
 
 _OPENVINO_PYTHON = (3, 10)
@@ -68,6 +70,7 @@ def open_runner(
     backend: str = AUTO,
     threads: Optional[int] = None,
     precision: str = DEFAULT_PRECISION,
+    batch: Optional[int] = None,
 ) -> Runner:
     """Open a model file.
 
@@ -80,6 +83,7 @@ def open_runner(
             An engine runs on the GPU and takes none.
         precision: of the arithmetic; other than fp32 only where it is asked for by name. That of
             an engine was chosen when it was built.
+        batch: clips at once that ``auto`` times; None: the fewest that the file takes.
 
     Raises:
         UsageError: there is no such file, backend or precision, threads is not above 0, or the
@@ -105,7 +109,7 @@ def open_runner(
         if backend == AUTO:
             _log.info("Backend: %s, the only one that can run this here.", names[0])
         return runner
-    return _fastest(names, lambda name: _open(name, path, spec, count, precision))
+    return _fastest(names, lambda name: _open(name, path, spec, count, precision), batch)
 
 
 def _read_spec(path: pathlib.Path) -> ClipSpec:
@@ -196,43 +200,62 @@ def _open(name: str, path: PathLike, spec: ClipSpec, threads: int, precision: st
     return runner
 
 
-def _fastest(names: List[str], opener: Callable[[str], Runner]) -> Runner:
-    """Open the file with each backend, time it, keep the fastest and close the others."""
-    latencies_ms: Dict[str, float] = {}
+def _fastest(names: List[str], opener: Callable[[str], Runner], batch: Optional[int]) -> Runner:
+    """Open the file with each backend, time them, keep the fastest and close the others."""
+    runners: Dict[str, Runner] = {}
+    trial_ms: Dict[str, float] = {}
     problems: List[ClipedgeError] = []
     with contextlib.ExitStack() as stack:
-        runners: Dict[str, Runner] = {}
         for name in names:
             try:
                 runners[name] = stack.enter_context(opener(name))
-                latencies_ms[name] = _trial_ms(runners[name])
             except ClipedgeError as problem:
                 problems.append(problem)
-        if not latencies_ms:
+        if runners:
+            trial_ms = _trial_ms(runners, batch, problems)
+        if not trial_ms:
             raise problems[0]
-        fastest = min(latencies_ms, key=lambda name: latencies_ms[name])
+        fastest = min(trial_ms, key=lambda name: trial_ms[name])
         losers = [runner for name, runner in runners.items() if name != fastest]
         stack.pop_all()
     for runner in losers:
         runner.close()
     for reason in problems:
         _log.warning("%s", reason)
-    timings = ", ".join(f"{name} {value:.1f} ms" for name, value in latencies_ms.items())
-    _log.info("Backend: %s, the fastest here (one clip: %s).", fastest, timings)
-    return runners[fastest]
+    chosen = runners[fastest]
+    chosen.auto_trial_ms = trial_ms
+    clips = "one clip" if batch in (None, 1) else f"{batch} clips"
+    timings = ", ".join(f"{name} {value:.1f} ms" for name, value in trial_ms.items())
+    _log.info("Backend: %s, the fastest here (%s: %s).", fastest, clips, timings)
+    return chosen
 
 
-def _trial_ms(runner: Runner) -> float:
-    """Return the median latency of one batch of the smallest size, in milliseconds."""
-    smallest = 1 if runner.batch_sizes is None else runner.batch_sizes[0]
-    shape = (smallest, *runner.spec.clip_shape)
-    pixels = np.random.RandomState(_TRIAL_SEED).randint(0, 256, size=shape)
+def _trial_ms(
+    runners: Dict[str, Runner], batch: Optional[int], problems: List[ClipedgeError]
+) -> Dict[str, float]:
+    """Return the median latency of a batch with each backend, in milliseconds.
+
+    They take turns, so that whatever else the machine does slows all of them.
+    """
+    some = next(iter(runners.values()))
+    count = batch or (1 if some.batch_sizes is None else some.batch_sizes[0])
+    pixels = np.random.RandomState(_TRIAL_SEED).randint(0, 256, size=(count, *some.spec.clip_shape))
     clips = pixels.astype(np.float32)
-    runner.infer(clips)
-    latencies_ms: List[float] = []
-    begin_s = time.perf_counter()
-    while not latencies_ms or time.perf_counter() - begin_s < TRIAL_S:
-        start_s = time.perf_counter()
-        runner.infer(clips)
-        latencies_ms.append((time.perf_counter() - start_s) * 1e3)
-    return statistics.median(latencies_ms)
+    latencies_ms: Dict[str, List[float]] = {}
+    for name, runner in runners.items():
+        try:
+            runner.infer(clips)
+            latencies_ms[name] = []
+        except ClipedgeError as problem:
+            problems.append(problem)
+    for turn in range(TRIAL_TURNS * len(latencies_ms)):
+        name = list(latencies_ms)[turn % len(latencies_ms)]
+        begin_s = end_s = time.perf_counter()
+        first = True
+        while first or end_s - begin_s < TRIAL_S / TRIAL_TURNS:
+            start_s = end_s
+            runners[name].infer(clips)
+            end_s = time.perf_counter()
+            latencies_ms[name].append((end_s - start_s) * 1e3)
+            first = False
+    return {name: statistics.median(values) for name, values in latencies_ms.items()}

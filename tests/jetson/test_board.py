@@ -76,7 +76,7 @@ def test_versions_are_those_of_loaded_packages_only(monkeypatch):
 
 def test_the_busy_share_is_measured(monkeypatch):
     ticks = iter([(100, 1000), (150, 1200)])  # idle and all: 50 of 200 ticks are idle
-    monkeypatch.setattr(board, "_processor_times", lambda: next(ticks))
+    monkeypatch.setattr(board, "processor_times", lambda: next(ticks))
     assert board.busy_share(0.0) == pytest.approx(0.75)
 
 

@@ -1,0 +1,116 @@
+"""A model file in a process of its own, with one backend: this side of the worker's pipe.
+
+The thread pools of two runtimes in one process disturb each other, a backend that crashes or is
+ended for want of memory takes nothing else along, and the memory of one is not counted as that of
+the next.
+"""
+
+import contextlib
+import json
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+from typing import Any, Callable, Dict, Optional
+
+from clipedge.benchmarks.speed.worker import Order
+from clipedge.jetson.closing import Closing
+from clipedge.jetson.errors import BackendError, ClipedgeError, UsageError
+
+WORKER = [sys.executable, "-m", "clipedge.benchmarks.speed.worker"]
+_LEAVE_S = 3.0  # that a process gets to end by itself
+_LAST_WORDS = 400  # characters of its stderr, in an error
+
+Told = Callable[[float, float], None]
+
+
+class Contender(Closing):
+    """One open Order. A context manager; its process waits, asleep, while others are measured.
+
+    Attributes:
+        order: what is open.
+        opened: what the worker said of it: ``spec``, ``facts``, ``auto_trial_ms``, ``open_s``.
+    """
+
+    def __init__(self, order: Order) -> None:
+        """Start the process and open the file in it.
+
+        Raises:
+            ClipedgeError: it cannot be opened, or the process ended.
+        """
+        self.order = order
+        self._name = f"{pathlib.Path(order.path).name} with {order.backend}"
+        self._talk = tempfile.TemporaryFile()  # noqa: SIM115  closed in close
+        self._process = subprocess.Popen(
+            WORKER,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._talk,
+            universal_newlines=True,
+        )
+        try:
+            self._write(order._asdict())
+            self.opened = self._answer("opened", None)
+        except BaseException:
+            self.close()
+            raise
+
+    def warm_up(self, fixed_s: Optional[float], told: Optional[Told] = None) -> Dict[str, Any]:
+        """Warm up; return ``batches``, ``elapsed_s``, ``steady`` and ``facts``."""
+        self._write({"do": "warm", "fixed_s": fixed_s})
+        return self._answer("warm", told)
+
+    def measure(
+        self, duration_s: float, batches: Optional[int], told: Optional[Told] = None
+    ) -> Dict[str, Any]:
+        """Measure; return what ``Bench.measure`` says."""
+        self._write({"do": "measure", "duration_s": duration_s, "batches": batches})
+        return self._answer("measured", told)
+
+    def profile(self, runs: int) -> Dict[str, Any]:
+        """Time each layer; return ``layers``, and the ``reason`` where that is None."""
+        self._write({"do": "profile", "runs": runs})
+        return self._answer("profiled", None)
+
+    def close(self) -> None:
+        """End the process; a second call does nothing."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(BrokenPipeError):  # it ended before
+                    pipe.close()
+        try:
+            self._process.wait(_LEAVE_S)
+        except subprocess.TimeoutExpired:  # in a long batch
+            self._process.kill()
+            self._process.wait()
+        self._talk.close()
+
+    def _write(self, request: Dict[str, Any]) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # the answer tells
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+
+    def _answer(self, wanted: str, told: Optional[Told]) -> Dict[str, Any]:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            answer: Dict[str, Any] = json.loads(line)
+            event = answer.pop("event")
+            if event == wanted:
+                return answer
+            if event == "failed":
+                raise (UsageError if answer["wrong_call"] else ClipedgeError)(answer["error"])
+            if told is not None:
+                told(answer["done_s"], answer["planned_s"])
+        raise BackendError(f"{self._name}: {self._why_it_ended()}")
+
+    def _why_it_ended(self) -> str:
+        status = self._process.wait()
+        if status == -signal.SIGKILL:
+            return "the system ended the process, most likely for want of memory; try less --batch."
+        self._talk.seek(0)
+        words = self._talk.read().decode("utf-8", "replace").strip()[-_LAST_WORDS:]
+        said = f" It said: {' '.join(words.split())}" if words else ""
+        how = f"by signal {-status}" if status < 0 else f"with status {status}"
+        return f"the process that measures it ended {how}.{said}"

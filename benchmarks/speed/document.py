@@ -1,0 +1,148 @@
+"""The document of a benchmark: everything that was measured and what held, as JSON.
+
+docs/benchmark.md says what each field is. The reports are made of it and of nothing else.
+"""
+
+import datetime
+import json
+import logging
+import pathlib
+from typing import Any, Dict, List, Optional, Tuple
+
+from clipedge.benchmarks.timing import warn_where_busy
+from clipedge.jetson import board
+from clipedge.jetson.conditions import read_conditions
+from clipedge.jetson.errors import ClipedgeError, UsageError
+from clipedge.jetson.files import PathLike, readable_os_error, write_whole
+from clipedge.jetson.version import own_version
+
+NAME = "clipedge.bench"
+# Raised when a field changes its meaning or goes away; a new field does not raise it.
+VERSION = 2
+SCHEMA = f"{NAME}/{VERSION}"
+
+Document = Dict[str, Any]
+
+_log = logging.getLogger(__name__)
+
+
+def new_document(settings: Dict[str, Any]) -> Document:
+    """Return the document before anything is measured; it looks at the machine."""
+    busy = warn_where_busy("The figures will be too low.")
+    return {
+        "schema": SCHEMA,
+        "clipedge": own_version(),
+        "started_utc": _now_utc(),
+        "ended_utc": None,
+        "complete": False,
+        "machine": board.machine_facts(),
+        "conditions": read_conditions(),
+        "conditions_after": None,
+        "busy_share_at_start": busy,
+        "settings": settings,
+        "packages": {},
+        "limit_devices": {"cpu": None, "gpu": None, "missing": {}},
+        "rows": [],
+        "failures": [],
+    }
+
+
+def end_document(document: Document, complete: bool) -> None:
+    """Note how and when the run ended."""
+    document["ended_utc"] = _now_utc()
+    document["complete"] = complete
+    document["conditions_after"] = read_conditions()
+
+
+def write_document(path: PathLike, document: Document) -> pathlib.Path:
+    """Write it as JSON, whole or not at all."""
+    return write_whole(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_document(path: PathLike) -> Document:
+    """Read a document that ``write_document`` wrote.
+
+    Raises:
+        UsageError: there is no such file, or it is of another schema.
+        ClipedgeError: it cannot be read.
+    """
+    path = pathlib.Path(path)
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"{path} does not exist; check the path.") from None
+    except OSError as error:
+        raise readable_os_error(error, path) from None
+    except ValueError:
+        raise UsageError(
+            f"{path} is no JSON file; give one that jetson-bench --json wrote."
+        ) from None
+    schema = document.get("schema") if isinstance(document, dict) else None
+    if schema != SCHEMA:
+        raise UsageError(_wrong_schema(path, schema))
+    missing = [name for name in ("rows", "failures", "settings") if name not in document]
+    if missing:
+        raise ClipedgeError(f"{path} is damaged: it has no {' and no '.join(missing)}.")
+    return dict(document)
+
+
+def row_identity(row: Dict[str, Any]) -> Tuple[Any, ...]:
+    """Return what two rows of different documents have in common where they can be compared."""
+    return (
+        row["model"],
+        row["width"],
+        tuple(row["clip_shape"]),
+        row["backend"],
+        row["precision"],
+        row["details"].get("graph"),
+        row["batch"],
+        row["streams"],
+    )
+
+
+def measured_before(
+    document: Document, file: str, sha256: str, batch: int, streams: int
+) -> List[Dict[str, Any]]:
+    """Return the rows of a file that has not changed since, at this batch and these streams."""
+    return [
+        row
+        for row in document["rows"]
+        if (row["file"], row["sha256"], row["batch"], row["streams"])
+        == (file, sha256, batch, streams)
+    ]
+
+
+def resumable(path: pathlib.Path, settings: Dict[str, Any]) -> Optional[Document]:
+    """Return the document of a run that was stopped, to go on with; None where there is none.
+
+    Raises:
+        UsageError: it was measured with other settings.
+    """
+    if not path.exists():
+        return None
+    document = read_document(path)
+    changed = [
+        f"{name} was {document['settings'].get(name)!r} and is {value!r}"
+        for name, value in settings.items()
+        if document["settings"].get(name) != value
+    ]
+    if changed:
+        raise UsageError(
+            f"{path} was measured with other settings ({'; '.join(changed)}). Resume with the "
+            "same, or measure into another file."
+        )
+    document["failures"] = []  # they are tried again
+    return document
+
+
+def _wrong_schema(path: pathlib.Path, schema: Any) -> str:
+    name, _, version = str(schema).partition("/")
+    if name == NAME:
+        newer = version.isdigit() and int(version) > VERSION
+        remedy = "update clipedge" if newer else "measure it again with this version"
+        return f"{path} has the schema {schema}, and this clipedge reads {SCHEMA}; {remedy}."
+    return f"{path} is no document of jetson-bench: its schema is {schema!r}, not {SCHEMA}."
+
+
+def _now_utc() -> str:
+    return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

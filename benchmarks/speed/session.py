@@ -1,0 +1,132 @@
+"""Measures one job: a model file at one batch size, with one backend or several in turns."""
+
+import contextlib
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
+
+from clipedge.benchmarks.speed.contender import Contender
+from clipedge.benchmarks.speed.interference import Bystanders
+from clipedge.benchmarks.speed.rows import make_row
+from clipedge.benchmarks.speed.worker import Order
+from clipedge.jetson.conditions import Sampler
+from clipedge.jetson.engine_manifest import ENGINE_SUFFIX
+from clipedge.jetson.errors import ClipedgeError
+from clipedge.jetson.progress import ProgressLine
+from clipedge.jetson.runners.opening import AUTO, TENSORRT
+
+PROFILE_RUNS = 20
+
+
+class Settings(NamedTuple):
+    """How to measure."""
+
+    duration_s: float = 5.0  # of each repeat
+    batches: Optional[int] = None  # of each repeat, instead of a duration
+    warmup_s: Optional[float] = None  # None: until it is steady
+    repeats: int = 3
+    profile: bool = False
+
+
+class Outcome(NamedTuple):
+    """What became of one Order: a row, or an error."""
+
+    order: Order
+    row: Optional[Dict[str, Any]]
+    packages: Dict[str, str]  # versions of what ran it
+    error: Optional[ClipedgeError]
+
+
+class _Open(NamedTuple):
+    contender: Contender
+    warmed: Dict[str, Any]
+    repeats: List[Dict[str, Any]]
+
+
+def measure_orders(
+    orders: Sequence[Order], settings: Settings, sampler: Sampler, title: str
+) -> List[Outcome]:
+    """Measure several orders on one file in turns: one repeat of each, then the next of each.
+
+    An order that cannot be opened, or fails on the way, becomes an Outcome with its error; the
+    others go on.
+    """
+    failed: Dict[Order, ClipedgeError] = {}
+    ready: Dict[Order, _Open] = {}
+    with contextlib.ExitStack() as stack:
+        for order in orders:
+            try:
+                ready[order] = _open(order, settings, stack, f"{title} {order.backend}")
+            except ClipedgeError as error:
+                failed[order] = error
+        for turn in range(settings.repeats):
+            for order in [one for one in orders if one in ready]:
+                line = f"{title} {ready[order].contender.order.backend}"
+                if settings.repeats > 1:
+                    line += f" {turn + 1}/{settings.repeats}"
+                try:
+                    with ProgressLine(line) as progress:
+                        found = _repeat(ready[order].contender, settings, sampler, progress)
+                    ready[order].repeats.append(found)
+                except ClipedgeError as error:
+                    failed[order] = error
+                    del ready[order]
+        rows = {order: _row(one, settings, sampler) for order, one in ready.items()}
+        packages = {order: one.contender.opened["packages"] for order, one in ready.items()}
+    return [
+        Outcome(order, rows.get(order), packages.get(order, {}), failed.get(order))
+        for order in orders
+    ]
+
+
+def _open(order: Order, settings: Settings, stack: contextlib.ExitStack, title: str) -> _Open:
+    contender = stack.enter_context(_decided(order))
+    with ProgressLine(f"{title} warm-up") as progress:
+        return _Open(contender, contender.warm_up(settings.warmup_s, progress), [])
+
+
+def _decided(order: Order) -> Contender:
+    """Open an order; where ``auto`` had a choice, the one chosen in a process of its own."""
+    if order.path.endswith(ENGINE_SUFFIX) and order.backend == AUTO:
+        order = order._replace(backend=TENSORRT)
+    contender = Contender(order)
+    trial_ms = contender.opened["auto_trial_ms"]
+    if order.backend != AUTO:
+        return contender
+    # The loser's threads are still in that process.
+    chosen = contender.opened["facts"]["backend"]
+    if trial_ms:
+        contender.close()
+        contender = Contender(order._replace(backend=chosen))
+        contender.opened["auto_trial_ms"] = trial_ms
+    return contender
+
+
+def _repeat(
+    contender: Contender,
+    settings: Settings,
+    sampler: Sampler,
+    told: Callable[[float, float], None],
+) -> Dict[str, Any]:
+    bystanders = Bystanders()
+    start_s = sampler.mark()
+    found = contender.measure(settings.duration_s, settings.batches, told)
+    end_s = sampler.mark()
+    found["others_share"] = bystanders.share(found["cpu_s"])
+    found["between_s"] = (start_s, end_s)
+    found["span"] = sampler.summary(start_s, end_s, found["clips_per_s"] * found["elapsed_s"])
+    return found
+
+
+def _row(one: _Open, settings: Settings, sampler: Sampler) -> Dict[str, Any]:
+    first_s = one.repeats[0]["between_s"][0]
+    series: Dict[str, List[Optional[float]]] = {}
+    for found in one.repeats:
+        start_s, end_s = found.pop("between_s")
+        found["start_s"] = start_s - first_s
+        readings = sampler.series(start_s, end_s)
+        later_s = [t_s + found["start_s"] for t_s in readings["t_s"] if t_s is not None]
+        readings["t_s"] = [round(t_s, 3) for t_s in later_s]
+        for name, values in readings.items():
+            series.setdefault(name, []).extend(values)
+    profile = one.contender.profile(PROFILE_RUNS) if settings.profile else None
+    order = one.contender.order
+    return make_row(order, one.contender.opened, one.warmed, one.repeats, series, profile)
