@@ -17,7 +17,7 @@ BIN := .venv/bin
 READY := .venv/.complete
 BOARD_BIN := .venv36/bin
 BOARD_READY := .venv36/.complete
-EXTRAS := train,export,cpu,live,mqtt,dev
+EXTRAS := train,export,cpu,live,mqtt,report,dev
 
 # The code that must run on the board's Python 3.6. A test runs there by lying in one of these
 # folders; tests that need torch or Python 3.10 lie elsewhere.
