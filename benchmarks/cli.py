@@ -9,11 +9,12 @@ from clipedge.benchmarks.speed.backends import BENCH_BACKENDS
 from clipedge.jetson.command_line import (
     CommandParser,
     natural_float,
+    number_to,
     positive_float,
     positive_int,
     run_command,
 )
-from clipedge.jetson.paper import BATCH_SIZE
+from clipedge.jetson.paper import BATCH_SIZE, DATASETS
 from clipedge.jetson.runners import PRECISIONS
 
 
@@ -29,16 +30,29 @@ def build_parser() -> CommandParser:
         metavar="FILE",
         nargs="*",
         type=pathlib.Path,
-        help="ONNX files and engines, or folders of them (default: the folder engines)",
+        help="ONNX files and engines, or folders of them (default: the folder engines); or one "
+        "document of --json, to report on without measuring",
     )
-    _add_what(parser)
-    _add_how(parser)
-    _add_reports(parser)
+    _add_what(parser.add_argument_group("what to measure"))
+    _add_how(parser.add_argument_group("how to measure"))
+    _add_reports(parser.add_argument_group("where to write it"))
+    _add_verdicts(parser.add_argument_group("what to make of it"))
     return parser
 
 
-def _add_what(parser: CommandParser) -> None:
-    parser.add_argument(
+def _add_what(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--all",
+        action="store_true",
+        help="every model of the paper's Table 8; what is not among FILE is exported first, with "
+        "random weights, where torch is installed",
+    )
+    group.add_argument(
+        "--compare-backends",
+        action="store_true",
+        help="run each model with every backend there is, PyTorch too, in turns",
+    )
+    group.add_argument(
         "--batch",
         type=positive_int,
         nargs="+",
@@ -46,7 +60,7 @@ def _add_what(parser: CommandParser) -> None:
         metavar="N",
         help="clips in a batch; several are measured one after the other",
     )
-    parser.add_argument(
+    group.add_argument(
         "--streams",
         type=positive_int,
         nargs="+",
@@ -54,64 +68,110 @@ def _add_what(parser: CommandParser) -> None:
         metavar="N",
         help="inferences at once, each in a context of its own: 2 saturate a GPU",
     )
-    parser.add_argument(
-        "--backend", choices=BENCH_BACKENDS, default="auto", help="what runs the model"
+    group.add_argument(
+        "--backend",
+        metavar="NAME",
+        choices=BENCH_BACKENDS,
+        default="auto",
+        help="what runs the model: {}".format(", ".join(BENCH_BACKENDS)),
     )
-    parser.add_argument(
+    group.add_argument(
         "--precision",
         choices=PRECISIONS,
         default="fp32",
         help="of the backend's arithmetic with ONNX files; engines have their own",
     )
-    parser.add_argument(
+    group.add_argument(
         "--threads", type=positive_int, help="of the CPU (default: its physical cores)"
     )
 
 
-def _add_how(parser: CommandParser) -> None:
-    parser.add_argument(
+def _add_how(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
         "--duration",
         metavar="SECONDS",
         type=positive_float,
         default=5.0,
         help="how long to measure each model, each time",
     )
-    parser.add_argument(
+    group.add_argument(
         "--batches", metavar="N", type=positive_int, help="measure so many batches instead"
     )
-    parser.add_argument(
+    group.add_argument(
         "--repeats",
         metavar="N",
         type=positive_int,
         default=3,
         help="measure each model so often; how far apart they are is its spread",
     )
-    parser.add_argument(
+    group.add_argument(
         "--warmup",
         metavar="SECONDS",
         type=natural_float,
         help="run each model so long before measuring (default: until its latency is steady)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--limit",
         action="store_true",
         help="measure this machine's peak rates, and say which share of them each model reaches",
     )
-    parser.add_argument(
+    group.add_argument(
         "--profile", action="store_true", help="time each layer, where the backend can"
     )
 
 
-def _add_reports(parser: CommandParser) -> None:
-    parser.add_argument(
-        "--json",
-        metavar="FILE",
-        type=pathlib.Path,
-        help="write every figure with its conditions here, after each model",
-    )
-    parser.add_argument(
+def _add_reports(group: argparse._ArgumentGroup) -> None:
+    files = {
+        "json": "write every figure with its conditions here, after each model (default with "
+        "--all: bench.json)",
+        "html": "write a page with charts here; it needs no network (pip install plotly)",
+        "markdown": "write the table and the conditions here",
+        "csv": "write one line for each figure here",
+    }
+    for name, text in files.items():
+        group.add_argument(f"--{name}", metavar="FILE", type=pathlib.Path, help=text)
+    group.add_argument(
         "--resume", action="store_true", help="go on with --json FILE of a run that was stopped"
     )
+
+
+def _add_verdicts(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--baseline",
+        metavar="FILE",
+        type=pathlib.Path,
+        help="compare with the document of an earlier run; exit with 1 where one model is slower",
+    )
+    group.add_argument(
+        "--max-regression",
+        metavar="PERCENT",
+        type=percent,
+        default="5%",
+        help="how much slower than the baseline is still allowed",
+    )
+    group.add_argument(
+        "--recommend",
+        action="store_true",
+        help="say in one line which model to take (without FILE and --all: from bench.json)",
+    )
+    group.add_argument(
+        "--min-cps",
+        metavar="CLIPS",
+        type=positive_float,
+        default=30.0,
+        help="with --recommend: clips per second that it must reach",
+    )
+    group.add_argument(
+        "--dataset",
+        choices=tuple(DATASETS),
+        default="jester",
+        help="with --recommend: whose published accuracy counts",
+    )
+
+
+def percent(text: str) -> float:
+    """Argparse type: ``5%`` or ``5``, as a share of 1."""
+    return number_to(100.0)(text.strip().rstrip("%").strip()) / 100.0
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
