@@ -2,10 +2,13 @@
 
 import pathlib
 import runpy
+import sys
 
 import pytest
 
-_RUNNER_TESTS = pathlib.Path(__file__).resolve().parent.parent / "jetson" / "conftest.py"
+_TESTS = pathlib.Path(__file__).resolve().parent.parent
+_RUNNER_TESTS = _TESTS / "jetson" / "conftest.py"
+_LAUNCH = _TESTS / "stand_ins" / "launch.py"
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +27,18 @@ def tiny_model(model_writer, tmp_path_factory):
 def engine_writer():
     """`write_engine(path, onnx_path, batches, ...)` of the runners' tests."""
     return runpy.run_path(str(_RUNNER_TESTS))["write_engine"]
+
+
+@pytest.fixture
+def workers_on(monkeypatch):
+    """`workers_on(release, *options)`: jetson-bench measures on that board of stand-ins.
+
+    The options are those of stand_ins/launch.py.
+    """
+    from clipedge.benchmarks.speed import contender
+
+    def use(release, *options):
+        call = [sys.executable, str(_LAUNCH), release, *options, "--", "bench-worker"]
+        monkeypatch.setattr(contender, "WORKER", call)
+
+    return use

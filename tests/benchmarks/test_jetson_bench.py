@@ -11,7 +11,8 @@ import time
 
 import pytest
 
-from clipedge.benchmarks import cli, overhead, speed
+from clipedge.benchmarks import cli, overhead
+from clipedge.benchmarks.speed.plan import find_models
 from clipedge.benchmarks.timing import random_clips
 from clipedge.jetson.runners import open_runner
 from clipedge.jetson.spec import ClipSpec
@@ -20,51 +21,61 @@ pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("onnxruntime") is None, reason="onnxruntime is not installed"
 )
 
-QUICK = ["--duration", "0.3", "--warmup", "0.05", "--backend", "onnxruntime", "--threads", "1"]
+QUICK = ["--duration", "0.2", "--warmup", "0.05", "--repeats", "1"]
+QUICK += ["--backend", "onnxruntime", "--threads", "1"]
 
 
 @pytest.fixture(autouse=True)
 def an_idle_machine(monkeypatch):
-    monkeypatch.setattr(speed.board, "busy_share", lambda: 0.0)
+    monkeypatch.setattr("clipedge.jetson.board.busy_share", lambda: 0.0)
 
 
 def test_table_and_json_of_a_real_run(tiny_model, tmp_path, capsys):
     target = tmp_path / "new" / "bench.json"
-    assert cli.main([str(tiny_model), *QUICK, "--batch", "4", "--json", str(target)]) == 0
+    call = [str(tiny_model), *QUICK, "--repeats", "3", "--batch", "4", "--json", str(target)]
+    assert cli.main(call) == 0
     output = capsys.readouterr().out
-    assert "batch 4, 0.3 s a model after 0.05 s of warm-up" in output
+    assert "3 times 0.2 s a model after a warm-up of 0.05 s" in output
     assert "tiny_random  onnxruntime fp32 x1" in output
 
     document = json.loads(target.read_text())
     assert next(iter(document)) == "schema"
-    assert document["schema"] == "clipedge.bench/1"
+    assert document["schema"] == "clipedge.bench/2"
     assert document["complete"] is True
     assert document["failures"] == []
     assert document["started_utc"].endswith("Z")
     assert document["busy_share_at_start"] == 0.0
     assert document["machine"]["python"] == "{}.{}.{}".format(*sys.version_info[:3])
     assert "onnxruntime" in document["packages"]
-    assert document["settings"] == {
-        "batch": 4,
-        "duration_s": 0.3,
-        "warmup_s": 0.05,
-        "backend": "onnxruntime",
-        "precision": "fp32",
-        "threads": 1,
-    }
-    (result,) = document["results"]
-    assert result["sha256"] == hashlib.sha256(tiny_model.read_bytes()).hexdigest()
-    assert (result["model"], result["width"], result["random_weights"]) == ("tiny", None, True)
-    assert (result["clip_shape"], result["classes"]) == ([3, 4, 16, 16], 5)
-    assert (result["backend"], result["threads"], result["precision"]) == ("onnxruntime", 1, "fp32")
-    assert result["paper"] is None
-    assert result["batches"] == len(result["latencies_ms"]) > 1
-    assert result["clips_per_s"] == pytest.approx(
-        result["batches"] * 4 / result["elapsed_s"], rel=1e-3
-    )
-    latency_ms = result["latency_ms"]
-    assert 0 < latency_ms["median"] <= latency_ms["p95"] <= latency_ms["p99"]
-    assert 0.3 <= result["elapsed_s"] < 5
+    settings = document["settings"]
+    assert (settings["batch"], settings["streams"], settings["repeats"]) == ([4], [1], 3)
+    assert (settings["duration_s"], settings["warmup_s"], settings["threads"]) == (0.2, 0.05, 1)
+    (row,) = document["rows"]
+    assert row["sha256"] == hashlib.sha256(tiny_model.read_bytes()).hexdigest()
+    assert (row["model"], row["width"], row["random_weights"]) == ("tiny", None, True)
+    assert (row["clip_shape"], row["classes"]) == ([3, 4, 16, 16], 5)
+    assert (row["backend"], row["threads"], row["precision"]) == ("onnxruntime", 1, "fp32")
+    assert (row["batch"], row["streams"], row["paper"]) == (4, 1, None)
+    assert row["memory"]["process_peak_mb"] > 1
+    latency_ms = row["latency_ms"]
+    assert 0 < latency_ms["min"] <= latency_ms["median"] <= latency_ms["p95"] <= latency_ms["p99"]
+    assert latency_ms["p99"] <= latency_ms["max"] == max(row["latencies_ms"])
+
+
+def test_the_figure_is_the_median_of_the_repeats_and_their_range_its_spread(tiny_model, tmp_path):
+    target = tmp_path / "bench.json"
+    call = [str(tiny_model), *QUICK, "--repeats", "3", "--batch", "4", "--json", str(target)]
+    assert cli.main(call) == 0
+    (row,) = json.loads(target.read_text())["rows"]
+    repeats = row["repeats"]
+    rates = [one["clips_per_s"] for one in repeats]
+    assert row["clips_per_s"] == sorted(rates)[1]
+    assert row["spread"] == pytest.approx((max(rates) - min(rates)) / sorted(rates)[1], abs=1e-3)
+    assert len(row["latencies_ms"]) == sum(one["batches"] for one in repeats)
+    for one in repeats:
+        assert one["elapsed_s"] >= 0.2
+        assert one["clips_per_s"] == pytest.approx(one["batches"] * 4 / one["elapsed_s"], rel=1e-3)
+    assert [one["start_s"] for one in repeats] == sorted(one["start_s"] for one in repeats)
 
 
 def test_paper_columns_for_a_model_of_the_paper(model_writer, tmp_path, capsys):
@@ -85,9 +96,9 @@ def test_a_damaged_file_says_why_and_the_run_goes_on(tiny_model, tmp_path, capsy
     assert "cut.onnx is not a whole ONNX file" in caplog.text
     document = json.loads(target.read_text())
     assert document["complete"] is True
-    assert [failure["file"] for failure in document["failures"]] == [str(cut)]
+    assert [failure["path"] for failure in document["failures"]] == [str(cut)]
     assert "not a whole ONNX file" in document["failures"][0]["error"]
-    assert len(document["results"]) == 1
+    assert len(document["rows"]) == 1
 
 
 def test_a_folder_stands_for_its_onnx_files(tiny_model, tmp_path, capsys, monkeypatch):
@@ -95,9 +106,9 @@ def test_a_folder_stands_for_its_onnx_files(tiny_model, tmp_path, capsys, monkey
     folder.mkdir()
     for name in ("b.onnx", "a.onnx", ".half.onnx", "a.spec.json"):
         shutil.copy(str(tiny_model), str(folder / name))
-    assert [path.name for path in speed.find_models([folder])] == ["a.onnx", "b.onnx"]
+    assert [path.name for path in find_models([folder])] == ["a.onnx", "b.onnx"]
     monkeypatch.chdir(tmp_path)
-    assert [path.name for path in speed.find_models([])] == ["a.onnx", "b.onnx"]
+    assert [path.name for path in find_models([])] == ["a.onnx", "b.onnx"]
 
 
 def test_calls_that_cannot_work_are_refused_before_measuring(tiny_model, tmp_path, capsys):
@@ -129,7 +140,7 @@ def test_json_that_cannot_be_written_fails_before_measuring(tiny_model, tmp_path
 
 
 def test_a_busy_machine_is_warned_of(tiny_model, monkeypatch, caplog):
-    monkeypatch.setattr(speed.board, "busy_share", lambda: 0.8)
+    monkeypatch.setattr("clipedge.jetson.board.busy_share", lambda: 0.8)
     assert cli.main([str(tiny_model), *QUICK]) == 0
     assert "busy: 80 %" in caplog.text
 
@@ -155,7 +166,7 @@ def test_interrupt_prints_what_is_done(tiny_model, tmp_path):
     assert "Traceback" not in talk
     document = json.loads(target.read_text())
     assert document["complete"] is False
-    assert len(document["results"]) == 1
+    assert len(document["rows"]) == 1
 
 
 def test_help_is_quick_and_loads_no_backend():
@@ -189,32 +200,9 @@ def test_the_document_says_what_was_found_and_what_each_row_ran_under(tiny_model
     assert cli.main([str(tiny_model), *QUICK, "--json", str(target)]) == 0
     document = json.loads(target.read_text())
     assert document["conditions"]["memory"]["total_mb"] > 0
-    (row,) = document["results"]
-    assert row["span"]["span_s"] == pytest.approx(row["elapsed_s"], abs=0.25)  # no warm-up in it
+    (row,) = document["rows"]
+    (repeat,) = row["repeats"]
+    assert row["span"]["span_s"] == pytest.approx(repeat["elapsed_s"], abs=0.25)  # no warm-up in it
     energy_j = row["span"]["energy_j"]
     assert energy_j is None or energy_j > 0  # a machine without a meter gives the reason
     assert energy_j is not None or row["span"]["missing"]["energy_j"]
-
-
-@pytest.mark.parametrize(
-    ("span", "message"),
-    [
-        ({"throttled": {"during": True}, "clock_changes": []}, "throttled itself"),
-        (
-            {
-                "throttled": {"during": False},
-                "clock_changes": [{"clock": "GPU", "from_mhz": 1300.5, "to_mhz": 828.75}],
-            },
-            "the clock of GPU changed from 1300 to 829 MHz",
-        ),
-    ],
-)
-def test_a_machine_that_was_not_the_same_all_the_time_is_said(
-    tiny_model, monkeypatch, caplog, span, message
-):
-    from clipedge.jetson.conditions import Sampler
-
-    whole = Sampler.summary
-    monkeypatch.setattr(Sampler, "summary", lambda *known: dict(whole(*known), **span))
-    assert cli.main([str(tiny_model), *QUICK]) == 0
-    assert message in caplog.text

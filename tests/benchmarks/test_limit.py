@@ -19,7 +19,6 @@ from clipedge.benchmarks.layer_costs import (
 )
 from clipedge.jetson import paper
 from clipedge.jetson.errors import UsageError
-from clipedge.jetson.spec import ClipSpec
 
 # 1 MFLOP/s and 1 kB/s in fp32, a cache of 100 bytes.
 SLOW = Device("slow", {"fp32": 1e6, "fp16": 2e6}, 1e3, 100.0, None, "made up")
@@ -149,14 +148,19 @@ def test_another_number_of_classes_changes_the_head_alone():
     assert find_network("shufflenetv1", 0.3) is None
 
 
-def test_a_file_has_a_limit_where_its_model_clip_and_precision_are_counted():
-    labels = tuple(str(number) for number in range(27))
-    spec = ClipSpec("shufflenetv1", labels, 0.5)
+def test_a_row_has_a_limit_where_its_model_clip_and_precision_are_counted():
+    row = {
+        "model": "shufflenetv1",
+        "width": 0.5,
+        "classes": 27,
+        "clip_shape": [3, 16, 112, 112],
+        "precision": "fp16",
+        "batch": 4,
+    }
     counted = find_network("shufflenetv1", 0.5, classes=27)
-    assert limit.limit_of_file(spec, SLOW, "fp16", 4) == limit.limit_of(counted, SLOW, "fp16", 4)
-    assert limit.limit_of_file(spec._replace(size=48), SLOW, "fp16") is None
-    assert limit.limit_of_file(spec._replace(width=0.3), SLOW, "fp16") is None
-    assert limit.limit_of_file(spec, SLOW, "int8") is None
+    assert limit.limit_of_row(row, SLOW) == limit.limit_of(counted, SLOW, "fp16", 4)
+    for unknown in ({"clip_shape": [3, 16, 48, 48]}, {"width": 0.3}, {"precision": "int8"}):
+        assert limit.limit_of_row(dict(row, **unknown), SLOW) is None
 
 
 def test_the_command_prints_every_model_and_writes_what_it_prints(tmp_path, capsys):

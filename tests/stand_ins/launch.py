@@ -2,7 +2,8 @@
 
     python tests/stand_ins/launch.py 8.2.1 --build-seconds 30 -- export-engine --onnx FILE
 
-A test kills it to see what is left behind.
+A test kills it to see what is left behind. ``bench-worker`` is the process in which jetson-bench
+measures; its release ``none`` is a machine without TensorRT and pycuda.
 """
 
 import argparse
@@ -17,7 +18,10 @@ COMMANDS = {
     "export-engine": "clipedge.export.cli",
     "jetson-bench": "clipedge.benchmarks.cli",
     "gesture-demo": "clipedge.jetson.cli",
+    "bench-worker": "clipedge.benchmarks.speed.worker",
 }
+WITHOUT_ARGUMENTS = ("bench-worker",)
+NO_RELEASE = "none"
 
 
 def main(arguments: List[str]) -> int:
@@ -26,14 +30,20 @@ def main(arguments: List[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("release")
     parser.add_argument("--gpu", default="TX2", help="a Gpu of stand_ins by name")
+    parser.add_argument("--card", action="store_true", help="the GPU has memory of its own")
     parser.add_argument("--build-seconds", type=float, default=0.0, help="of each layer")
     options = parser.parse_args(arguments[:split])
     command, rest = arguments[split + 1], arguments[split + 2 :]
     stand_ins = load_stand_ins()
-    with stand_ins.board(options.release, gpu=getattr(stand_ins, options.gpu)) as here:
-        here.tensorrt.on_build = lambda step: time.sleep(options.build_seconds)
+    gpu = getattr(stand_ins, options.gpu)
+    if options.card:
+        gpu = gpu._replace(integrated=False)
+    none = options.release == NO_RELEASE
+    with stand_ins.board(None if none else options.release, gpu, pycuda=not none) as here:
+        if not none:
+            here.tensorrt.on_build = lambda step: time.sleep(options.build_seconds)
         module = importlib.import_module(COMMANDS[command])
-        status: int = module.main(rest)
+        status: int = module.main(*([] if command in WITHOUT_ARGUMENTS else [rest]))
     return status
 
 
