@@ -90,7 +90,7 @@ def require_memory(needed_mb: float, purpose: str) -> None:
     left_mb = available_memory_mb()
     if left_mb is not None and needed_mb > left_mb:
         raise UsageError(
-            f"{purpose} needs about {needed_mb:.3g} MiB of memory and {left_mb} MiB are left; "
+            f"{purpose} needs about {needed_mb:.0f} MiB of memory and {left_mb} MiB are left; "
             "choose less."
         )
 

@@ -1,7 +1,7 @@
 """What is to be measured: the model files among files and folders."""
 
 import pathlib
-from typing import List, NamedTuple, Sequence
+from typing import Iterator, List, NamedTuple, Sequence
 
 from clipedge.jetson.engine_manifest import ENGINE_SUFFIX
 from clipedge.jetson.errors import UsageError
@@ -19,6 +19,13 @@ class Job(NamedTuple):
     streams: int
 
 
+def jobs_of(
+    paths: Sequence[pathlib.Path], batches: Sequence[int], streams: Sequence[int]
+) -> List[Job]:
+    """Return the jobs of files: each at every batch size, with every count of streams."""
+    return [Job(path, batch, count) for path in paths for batch in batches for count in streams]
+
+
 def find_models(given: Sequence[pathlib.Path], backend: str = AUTO) -> List[pathlib.Path]:
     """Return the model files among files and folders, those of a folder by name.
 
@@ -28,31 +35,43 @@ def find_models(given: Sequence[pathlib.Path], backend: str = AUTO) -> List[path
         UsageError: a path does not exist, a folder holds no model file, or nothing was given and
             there is no default folder.
     """
-    suffixes = [ONNX_SUFFIX, ENGINE_SUFFIX]
-    if backend != AUTO:
-        suffixes = [ENGINE_SUFFIX if backend == TENSORRT else ONNX_SUFFIX]
     if not given and not DEFAULT_FOLDER.is_dir():
         raise UsageError(
             f"No files were given and there is no folder {DEFAULT_FOLDER} here. Write a model with "
             "export-engine --model shufflenetv1 --width 2.0, or name ONNX files or engines."
         )
+    suffixes = suffixes_of(backend)
     paths: List[pathlib.Path] = []
     for path in given or [DEFAULT_FOLDER]:
-        plain_path(path)
-        if path.is_dir():
-            found = sorted(
-                file
-                for file in path.iterdir()
-                if file.suffix in suffixes and not file.name.startswith(".")
+        found = list(models_at(path, suffixes))
+        if not found:
+            kinds = " or ".join(suffixes)
+            raise UsageError(
+                f"The folder {path} holds no {kinds} file; write one with export-engine."
             )
-            if not found:
-                kinds = " or ".join(suffixes)
-                raise UsageError(
-                    f"The folder {path} holds no {kinds} file; write one with export-engine."
-                )
-            paths.extend(found)
-        elif path.exists():
-            paths.append(path)
-        else:
-            raise UsageError(f"{path} does not exist; check the path.")
+        paths.extend(found)
     return paths
+
+
+def suffixes_of(backend: str) -> List[str]:
+    """Return the suffixes of the files that a backend runs."""
+    if backend == AUTO:
+        return [ONNX_SUFFIX, ENGINE_SUFFIX]
+    return [ENGINE_SUFFIX if backend == TENSORRT else ONNX_SUFFIX]
+
+
+def models_at(path: pathlib.Path, suffixes: Sequence[str]) -> Iterator[pathlib.Path]:
+    """Yield the files with these suffixes in a folder, by name; or the path, where it is a file.
+
+    Raises:
+        UsageError: there is no such path, or its name is not UTF-8.
+    """
+    plain_path(path)
+    if path.is_dir():
+        for file in sorted(path.iterdir()):
+            if file.suffix in suffixes and not file.name.startswith("."):
+                yield file
+    elif path.exists():
+        yield path
+    else:
+        raise UsageError(f"{path} does not exist; check the path.")

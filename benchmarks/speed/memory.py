@@ -1,0 +1,106 @@
+"""How much memory a measurement takes, told before it is tried.
+
+A machine that runs out of memory swaps for minutes or ends programs, and not only ours.
+"""
+
+from typing import Dict, List, NamedTuple, Optional
+
+import numpy as np
+
+from clipedge.benchmarks.layer_costs import find_network
+from clipedge.benchmarks.speed.backends import TORCH_BACKENDS
+from clipedge.benchmarks.speed.plan import Job
+from clipedge.jetson import board
+from clipedge.jetson.engine_manifest import ENGINE_SUFFIX
+from clipedge.jetson.runners.model_file import read_model_spec
+from clipedge.jetson.runners.opening import AUTO, BACKENDS, TENSORRT, is_installed
+
+_MIB = 2.0**20
+_FLOAT_BYTES = 4
+
+
+class _Cost(NamedTuple):
+    base_mb: float  # the process with its libraries
+    weights: float  # times the network's weights: the file, and what the backend makes of it
+    layer: float  # times the numbers that the largest layer reads and writes
+
+
+# Fitted to the peak memory of the process, batches of 1 and 8, eight networks from 1 to 280 MiB of
+# weights and up to 1.1 GiB of a layer's numbers. Off by at most a third.
+_COSTS: Dict[str, _Cost] = {
+    "onnxruntime": _Cost(80.0, 1.3, 2.5),
+    "openvino": _Cost(150.0, 3.0, 1.0),
+}
+_COSTS.update(dict.fromkeys(TORCH_BACKENDS, _Cost(450.0, 3.0, 2.5)))
+_CLIPS = 2.0  # times the clips
+
+
+def memory_needed_mb(
+    model: str,
+    width: Optional[float],
+    classes: int,
+    batch: int,
+    backend: str = AUTO,
+    streams: int = 1,
+) -> Optional[float]:
+    """Return about how much memory it takes to measure a network, in MiB.
+
+    Args:
+        model: architecture.
+        width: its width multiplier.
+        classes: of its head.
+        batch: clips at once.
+        backend: of BENCH_BACKENDS but ``tensorrt``; ``auto`` has all that are installed in memory
+            while it chooses.
+        streams: inferences at once.
+
+    Returns:
+        MiB; None where the network is not one of ``layer_costs``.
+    """
+    network = find_network(model, width, classes)
+    if network is None:
+        return None
+    weights_mb = _mib(sum(layer.weights for layer in network.layers))
+    layer_mb = _mib(batch * max(layer.inputs + layer.outputs for layer in network.layers))
+    clips_mb = _mib(batch * int(np.prod(network.clip_shape)))
+    costs = [_COSTS[name] for name in _at_once(backend)]
+    return _CLIPS * clips_mb + sum(
+        cost.base_mb + streams * (cost.weights * weights_mb + cost.layer * layer_mb)
+        for cost in costs
+    )
+
+
+def require_room(job: Job, backend: str) -> None:
+    """Refuse to measure an ONNX file where the memory left does not suffice.
+
+    An engine's memory is the GPU's, and its library tells what is missing.
+
+    Args:
+        job: to be measured.
+        backend: as asked for.
+
+    Raises:
+        UsageError: there is too little.
+        ClipedgeError: the file cannot be read.
+    """
+    if job.path.suffix == ENGINE_SUFFIX or backend == TENSORRT:
+        return
+    spec = read_model_spec(job.path)
+    network = find_network(spec.model, spec.width)
+    if network is None or network.clip_shape != spec.clip_shape:
+        return
+    needed_mb = memory_needed_mb(
+        spec.model, spec.width, spec.num_classes, job.batch, backend, job.streams
+    )
+    if needed_mb is not None:
+        board.require_memory(needed_mb, f"{job.path.name} in batches of {job.batch}")
+
+
+def _at_once(backend: str) -> List[str]:
+    if backend != AUTO:
+        return [backend]
+    return [name for name in BACKENDS if name in _COSTS and is_installed(name)]
+
+
+def _mib(numbers: int) -> float:
+    return numbers * _FLOAT_BYTES / _MIB
