@@ -1,7 +1,7 @@
 """The OpenVINO backend, on the CPU."""
 
 import functools
-from typing import Any, Dict, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 import openvino
@@ -9,11 +9,13 @@ import openvino
 from clipedge.jetson.errors import BackendError, ModelFileError
 from clipedge.jetson.files import PathLike
 from clipedge.jetson.runners.base import Runner
+from clipedge.jetson.runners.layer_times import WARM_UP_RUNS, median_times_ms
 from clipedge.jetson.runners.model_file import check_graph, reason_of
 from clipedge.jetson.spec import ClipSpec
 
 _DEVICE = "CPU"
 _PRECISION_HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+_WITHOUT_BIAS = "/WithoutBiases"  # it takes a convolution's bias off, and names the rest so
 _MOST_SIZES = 3  # batch sizes with a graph of their own
 
 
@@ -59,13 +61,13 @@ class OpenvinoRunner(Runner):
             self._requests[size] = self._compile(size)
         return self._requests[size]
 
-    def _compile(self, size: Optional[int]) -> Any:
+    def _compile(self, size: Optional[int], **more: Any) -> Any:
         model = self._model
         try:
             if size is not None and self.batch_sizes is None:
                 model = model.clone()
                 model.reshape([size, *self.spec.clip_shape])
-            compiled = self._core.compile_model(model, _DEVICE, self._config)
+            compiled = self._core.compile_model(model, _DEVICE, dict(self._config, **more))
         except Exception as error:
             raise ModelFileError(
                 f"openvino cannot compile {self._path}: {reason_of(error)}."
@@ -75,15 +77,29 @@ class OpenvinoRunner(Runner):
         return compiled.create_infer_request()
 
     def _infer(self, clips: np.ndarray) -> np.ndarray:
-        request = self._request(len(clips))
-        try:
-            # The clips are read where they lie; the result is a copy, as share_outputs is off.
-            outputs = request.infer([clips], share_inputs=True, share_outputs=False)
-        except Exception as error:
-            message = f"openvino could not run a batch of {len(clips)}: {reason_of(error)}."
-            raise BackendError(message) from None
-        logits: np.ndarray = outputs[0]
-        return logits
+        return _run(self._request(len(clips)), clips)
+
+    def layer_times_ms(self, clips: np.ndarray, runs: int) -> Dict[str, float]:
+        """Return the median time of each layer, in the order they run, by OpenVINO's counters.
+
+        What runs as a part of another layer is left out; a change of layout in memory between two
+        layers is one of its own, with both their names.
+
+        Args:
+            clips: as ``infer`` takes them.
+            runs: how often to run them.
+        """
+        checked = self._checked(clips)
+        with self._lock:
+            # A graph of its own: counting would slow that of `infer`.
+            request = self._compile(len(checked), PERF_COUNT=True)
+            for _ in range(WARM_UP_RUNS):
+                _run(request, checked)
+            timed = []
+            for _ in range(runs):
+                _run(request, checked)
+                timed.append(_executed(request))
+        return median_times_ms(timed)
 
     def describe(self) -> Dict[str, Any]:
         """Return backend, version, device, threads and precision."""
@@ -100,6 +116,26 @@ class OpenvinoRunner(Runner):
         super().close()
         self._requests.clear()
         self._model = self._core = None
+
+
+def _run(request: Any, clips: np.ndarray) -> np.ndarray:
+    try:
+        # The clips are read where they lie; the result is a copy, as share_outputs is off.
+        outputs = request.infer([clips], share_inputs=True, share_outputs=False)
+    except Exception as error:
+        message = f"openvino could not run a batch of {len(clips)}: {reason_of(error)}."
+        raise BackendError(message) from None
+    logits: np.ndarray = outputs[0]
+    return logits
+
+
+def _executed(request: Any) -> List[Tuple[str, float]]:
+    """Return (name of the ONNX node, milliseconds) of what the last inference executed."""
+    return [
+        (info.node_name.replace(_WITHOUT_BIAS, ""), info.real_time.total_seconds() * 1e3)
+        for info in request.get_profiling_info()
+        if info.status.name == "EXECUTED"
+    ]
 
 
 def _shape(port: Any) -> Any:

@@ -19,6 +19,7 @@ from clipedge.jetson.errors import BackendError, ModelFileError, UsageError
 from clipedge.jetson.files import PathLike
 from clipedge.jetson.gpu_facts import sm_name
 from clipedge.jetson.runners.base import Runner, TimingMs
+from clipedge.jetson.runners.layer_times import median_times_ms
 from clipedge.jetson.runners.model_file import check_graph
 from clipedge.jetson.trt_api import Engine, Execution, TensorRT, installed_packages, load
 
@@ -101,13 +102,7 @@ class TensorrtRunner(Runner):
             clips: as ``infer`` takes them.
             runs: how often to run them; as many runs before warm up.
         """
-        times_ms: Dict[str, List[float]] = {}
-        of_this_run: Dict[str, float] = {}
-
-        def note(name: str, time_ms: float) -> None:
-            # Several layers may have one name.
-            of_this_run[name] = of_this_run.get(name, 0.0) + time_ms
-
+        timed: List[List[Tuple[str, float]]] = []
         checked = self._checked(clips)
         with self._lock, self._context():
             # An execution stays slow once it was profiled, and a profile has only one.
@@ -116,15 +111,13 @@ class TensorrtRunner(Runner):
                 lane = self._lanes[len(checked)] = self._new_lane(checked)
                 for _ in range(runs):
                     lane.run(checked)
-                lane.execution.profile_with(note)
+                lane.execution.profile_with(lambda name, time_ms: timed[-1].append((name, time_ms)))
                 for _ in range(runs):
-                    of_this_run.clear()
+                    timed.append([])
                     lane.run(checked)
-                    for name, time_ms in of_this_run.items():
-                        times_ms.setdefault(name, []).append(time_ms)
             finally:
                 self._drop_lane(len(checked))
-        return {name: statistics.median(values) for name, values in times_ms.items()}
+        return median_times_ms(timed)
 
     def layer_information(self) -> str:
         """Return TensorRT's own JSON text on the engine's layers.
