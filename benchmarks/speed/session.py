@@ -1,7 +1,7 @@
 """Measures one job: a model file at one batch size, with one backend or several in turns."""
 
 import contextlib
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from clipedge.benchmarks.speed.contender import Contender
 from clipedge.benchmarks.speed.interference import Bystanders
@@ -83,20 +83,25 @@ def _open(order: Order, settings: Settings, stack: contextlib.ExitStack, title: 
         return _Open(contender, contender.warm_up(settings.warmup_s, progress), [])
 
 
+def auto_pick(order: Order) -> Tuple[str, Dict[str, float]]:
+    """Return the backend that ``auto`` picks for an order, and what its trial measured.
+
+    Raises:
+        ClipedgeError: no backend can open the file.
+    """
+    with Contender(order._replace(backend=AUTO)) as trial:
+        return trial.opened["facts"]["backend"], trial.opened["auto_trial_ms"]
+
+
 def _decided(order: Order) -> Contender:
-    """Open an order; where ``auto`` had a choice, the one chosen in a process of its own."""
-    if order.path.endswith(ENGINE_SUFFIX) and order.backend == AUTO:
-        order = order._replace(backend=TENSORRT)
-    contender = Contender(order)
-    trial_ms = contender.opened["auto_trial_ms"]
+    """Open an order; what ``auto`` picks in a process that holds nothing of the loser."""
     if order.backend != AUTO:
-        return contender
-    # The loser's threads are still in that process.
-    chosen = contender.opened["facts"]["backend"]
-    if trial_ms:
-        contender.close()
-        contender = Contender(order._replace(backend=chosen))
-        contender.opened["auto_trial_ms"] = trial_ms
+        return Contender(order)
+    if order.path.endswith(ENGINE_SUFFIX):
+        return Contender(order._replace(backend=TENSORRT))
+    chosen, trial_ms = auto_pick(order)
+    contender = Contender(order._replace(backend=chosen))
+    contender.opened["auto_trial_ms"] = trial_ms
     return contender
 
 
