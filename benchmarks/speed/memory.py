@@ -3,7 +3,7 @@
 A machine that runs out of memory swaps for minutes or ends programs, and not only ours.
 """
 
-from typing import Dict, List, NamedTuple, Optional
+from typing import Dict, List, NamedTuple, Optional, Sequence
 
 import numpy as np
 
@@ -70,30 +70,32 @@ def memory_needed_mb(
     )
 
 
-def require_room(job: Job, backend: str) -> None:
+def require_room(job: Job, backends: Sequence[str]) -> None:
     """Refuse to measure an ONNX file where the memory left does not suffice.
 
     An engine's memory is the GPU's, and its library tells what is missing.
 
     Args:
         job: to be measured.
-        backend: as asked for.
+        backends: that will be open at once, each in a process of its own.
 
     Raises:
         UsageError: there is too little.
         ClipedgeError: the file cannot be read.
     """
-    if job.path.suffix == ENGINE_SUFFIX or backend == TENSORRT:
+    names = [name for name in backends if name != TENSORRT]
+    if job.path.suffix == ENGINE_SUFFIX or not names:
         return
     spec = read_model_spec(job.path)
     network = find_network(spec.model, spec.width)
     if network is None or network.clip_shape != spec.clip_shape:
         return
-    needed_mb = memory_needed_mb(
-        spec.model, spec.width, spec.num_classes, job.batch, backend, job.streams
-    )
-    if needed_mb is not None:
-        board.require_memory(needed_mb, f"{job.path.name} in batches of {job.batch}")
+    needed_mb = [
+        memory_needed_mb(spec.model, spec.width, spec.num_classes, job.batch, name, job.streams)
+        for name in names
+    ]
+    total_mb = sum(one for one in needed_mb if one is not None)
+    board.require_memory(total_mb, f"{job.path.name} in batches of {job.batch}")
 
 
 def _at_once(backend: str) -> List[str]:
