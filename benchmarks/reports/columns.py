@@ -97,9 +97,7 @@ SPEED = (
 SHARE_BY_LAYER = Column(
     "share_of_limit_by_layer", "of limit", field("limit", "share_of_by_layer"), percent
 )
-TITAN_XP = Column(
-    "paper_titan_xp_clips_per_s", "paper: Titan Xp", field("paper", "titan_xp_clips_per_s")
-)
+TITAN_XP = Column("paper_titan_xp_clips_per_s", "paper: Xp", field("paper", "titan_xp_clips_per_s"))
 JETSON_TX2 = Column(
     "paper_jetson_tx2_clips_per_s", "paper: TX2", field("paper", "jetson_tx2_clips_per_s")
 )
@@ -130,7 +128,7 @@ MEMORY = (
     Column("gpu_mb", "GPU MiB", field("memory", "gpu_mb"), rounded(0)),
 )
 RATIOS = (
-    Column("ratio_to_titan_xp", "to Titan Xp", field("paper", "ratio_to_titan_xp"), times),
+    Column("ratio_to_titan_xp", "to Xp", field("paper", "ratio_to_titan_xp"), times),
     Column("ratio_to_jetson_tx2", "to TX2", field("paper", "ratio_to_jetson_tx2"), times),
 )
 ACCURACY = (

@@ -9,7 +9,7 @@ from clipedge.benchmarks.speed.document import Document
 # What GitHub's Markdown reads as markup in the middle of a line, or as a mention of somebody.
 _MARKUP = re.compile(r"([\\`*<>\[\]|~&@])|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 # ... and what it reads as a list or a heading at the start of a line.
-_START = re.compile(r"^(\d*)([#+-]|[.)](?=\s))")
+_START = re.compile(r"^(\d+(?=[.)]\s)|(?=[#+-]))(.)")
 
 _COLUMNS = (
     columns.MODEL,

@@ -100,8 +100,8 @@ def _paper_notes(rows: Sequence[Dict[str, Any]]) -> List[str]:
     lines = []
     if any(row["paper"] for row in rows):
         note = (
-            f"Paper: clips/s as published (Kopuklu et al. 2019, Table 8; {PAPER_CONDITIONS}), "
-            "not measured here."
+            "Paper: clips/s of a Titan Xp and a Jetson TX2 as published (Kopuklu et al. 2019, "
+            f"Table 8; {PAPER_CONDITIONS}), not measured here."
         )
         if any(row["batch"] != paper.BATCH_SIZE for row in rows):
             note += f" This run's batch differs from the paper's {paper.BATCH_SIZE}."

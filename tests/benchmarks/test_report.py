@@ -1,111 +1,184 @@
-"""The paper's columns stand only where they compare, and the notes say what they are."""
+"""The tables in the terminal: what stands where, what is left out, and the notes."""
 
 import io
 
 import pytest
-from stand_ins.board_files import BoardFiles
-
-from clipedge.benchmarks import report
-from clipedge.jetson import board
-from clipedge.jetson.conditions import read_conditions
-from clipedge.jetson.progress import ProgressLine
-from clipedge.jetson.spec import ClipSpec
-
-
-def row(**changes):
-    fields = {
-        "file": "engines/shufflenetv1_2.0x_jester.onnx",
-        "backend": "onnxruntime",
-        "precision": "fp32",
-        "threads": 2,
-        "clips_per_s": 12.34,
-        "latency_ms": {"median": 1.0, "p95": 2.0, "p99": 3.0},
-        "batches": 500,
-        "batch": 8,
-        "clip_shape": [3, 16, 112, 112],
-        "random_weights": False,
-        "paper": report.paper_row(ClipSpec("shufflenetv1", ("a",), 2.0)),
-    }
-    fields.update(changes)
-    return fields
-
-
-def test_paper_speeds_are_table_8s():
-    assert report.paper_row(ClipSpec("shufflenetv1", ("a",), 2.0)) == {
-        "conditions": "PyTorch fp32, batch 8",
-        "titan_xp_clips_per_s": 161,
-        "jetson_tx2_clips_per_s": 24,
-    }
-    assert report.paper_row(ClipSpec("squeezenet", ("a",)))["jetson_tx2_clips_per_s"] == 46
-
-
-@pytest.mark.parametrize(
-    "spec",
-    [
-        ClipSpec("shufflenetv1", ("a",), 2.0, frames=8),
-        ClipSpec("shufflenetv1", ("a",), 2.0, size=64),
-        ClipSpec("shufflenetv1", ("a",), 0.75),
-        ClipSpec("other", ("a",)),
-    ],
+from stand_ins.bench_documents import (
+    example_document,
+    example_failure,
+    example_row,
+    example_rows,
 )
-def test_no_paper_speeds_for_other_clips_widths_or_models(spec):
-    assert report.paper_row(spec) is None
+
+from clipedge.benchmarks.reports.columns import ALL
+from clipedge.benchmarks.reports.terminal import WIDTH, heading_text, table_text
+from clipedge.benchmarks.speed.document import new_document
+from clipedge.jetson.progress import ProgressLine
 
 
-def test_table_names_the_papers_columns_and_conditions():
-    text = report.table_text([row()])
-    header, _, line = text.splitlines()[:3]
-    assert header.split()[-6:] == ["paper:", "Titan", "Xp", "paper:", "Jetson", "TX2"]
-    cells = " ".join(line.split())
-    assert cells == "shufflenetv1_2.0x_jester onnxruntime fp32 x2 12.3 1.0 2.0 3.0 500 161 24"
+def table(*rows, **fields):
+    return table_text(example_document(list(rows), **fields))
+
+
+def blocks(text):
+    """Return the parts of the text by their first lines."""
+    parts = [part.splitlines() for part in text.split("\n\n")]
+    return {lines[0]: lines[1:] for lines in parts}
+
+
+def speeds(text):
+    """Return header and lines of the first table, each split where columns are."""
+    lines = text.split("\n\n")[0].splitlines()
+    lines = lines[1:] if lines[0].startswith("All with") else lines
+    return [[cell for cell in line.split("  ") if cell] for line in (lines[0], *lines[2:])]
+
+
+def test_the_example_has_every_field_of_a_real_document():
+    assert set(example_document()) == set(new_document({}))
+
+
+def test_a_row_shows_the_documents_figures():
+    row = example_row("shufflenetv1", 0.5, 12.34, limited=True, file="engines/a.onnx")
+    header, cells = speeds(table(row))
+    texts = dict(zip([title.strip() for title in header], [cell.strip() for cell in cells]))
+    assert texts == {
+        "model": "a",
+        "backend": "openvino fp32 x2",
+        "batch": "8",
+        "clips/s": "12.3",
+        "spread": "2.0 %",
+        "median ms": "{:.1f}".format(row["latency_ms"]["median"]),
+        "p95 ms": "{:.1f}".format(row["latency_ms"]["p95"]),
+        "p99 ms": "{:.1f}".format(row["latency_ms"]["p99"]),
+        "of limit": "{:.1f} %".format(100 * row["limit"]["share_of_by_layer"]),
+        "paper: Xp": "398",
+        "paper: TX2": "69",
+    }
+
+
+def test_columns_that_are_empty_in_all_rows_are_left_out():
+    header = table(example_row("tiny", None, rates=[100.0], frames=4)).splitlines()[0]
+    for title in ("spread", "of limit", "paper"):
+        assert title not in header
+    text = table(example_row("tiny", None, frames=4), example_row())
+    tiny = text.splitlines()[2]
+    assert tiny.split()[-2:] == ["-", "-"]
+
+
+def test_what_is_alike_in_all_rows_moves_above_a_table_too_wide_for_the_terminal():
+    text = table(example_row(limited=True), example_row("mobilenetv2", 0.45, limited=True))
+    first, header = text.splitlines()[:2]
+    assert first == "All with backend openvino fp32 x2:"
+    assert "backend" not in header
+    assert "batch" in header
+    assert max(len(line) for line in text.split("\n\n")[0].splitlines()) <= WIDTH
+    row = example_row(file="engines/a_file_with_a_longer_name_than_most_of_them.onnx", limited=True)
+    assert table(row).startswith("All with backend openvino fp32 x2, batch 8:")
+
+
+def test_a_batch_sweep_names_its_model_once():
+    rows = [example_row(batch=batch) for batch in (1, 8)]
+    other = example_row("squeezenet", None, batch=1)
+    lines = table(*rows, other).splitlines()
+    assert lines[2].startswith("shufflenetv1_2.0x_jester  openvino fp32 x2      1 ")
+    assert lines[3].strip().startswith("8 ")
+    assert lines[4].startswith("squeezenet_jester         openvino fp32 x2      1 ")
+
+
+def test_two_streams_stand_behind_the_batch_with_a_note():
+    text = table(example_row(streams=2))
+    assert " 8 x 2 " in text
+    assert "two batches of 8 at once" in text
+
+
+def test_copies_have_a_table_where_a_gpu_ran():
+    gpu = example_row(backend="tensorrt")
+    found = blocks(table(gpu, example_row()))["On the GPU, median of a batch:"]
+    assert found[0].split("  ")[-1] == "clips/s without copies"
+    assert len(found) == 3  # header, line, and the one row of the two
+    parts = gpu["gpu_median_ms"]
+    shown = ["{:.2f}".format(parts[name]) for name in ("h2d", "compute", "d2h", "staging")]
+    assert found[2].split()[-5:] == [
+        *shown,
+        "{:.1f}".format(gpu["clips_per_s_without_copies"]),
+    ]
+    assert "On the GPU" not in table(example_row())
+
+
+def test_power_and_energy_have_a_table_where_they_are_known():
+    row = example_row(power_w=8.4)
+    lines = blocks(table(row, example_row()))["Power and energy:"]
+    assert len(lines) == 3
+    energy = "{:.3g}".format(row["span"]["energy_per_clip_j"])
+    assert lines[2].split()[5:7] == ["8.40", energy]
+    assert "Power and energy" not in table(example_row())
+
+
+def test_ratios_and_accuracies_stand_beside_models_of_the_paper():
+    rows = [
+        example_row("mobilenetv2", 1.0, 46.5),
+        example_row("squeezenet", None, batch=1),
+        example_row("squeezenet", None, batch=2),
+    ]
+    lines = blocks(table(*rows))["Ratio to the paper, and its top-1 accuracy:"]
+    assert lines[2].split()[-5:] == ["0.50x", "5.17x", "50.65", "94.59", "81.60"]
+    assert lines[3].split()[-5:] == ["-", "-", "40.52", "90.77", "74.94"]
+    assert len(lines) == 4  # no ratio at another batch, so squeezenet is named once
+
+
+def test_failures_stand_below_with_their_reasons_and_a_stopped_run_says_so():
+    failure = example_failure("models/cut.onnx", "It is cut\noff.")
+    text = table(example_row(), failures=[failure], complete=False)
+    assert "Failed:\n  cut.onnx (auto fp32, batch 8): It is cut off." in text
+    assert text.endswith("The run was stopped: 1 row is done, not all.")
+    assert "stopped" not in table(example_row())
+    assert table(failures=[failure]) == "Failed:\n  cut.onnx (auto fp32, batch 8): It is cut off."
+
+
+def test_warnings_stand_below_with_the_row_they_are_of():
+    wide = example_row(rates=[80.0, 100.0, 101.0])
+    assert wide["warnings"]
+    text = table(wide)
+    assert "Not firm:\n  shufflenetv1_2.0x_jester: the repeats differ by 21 %" in text
+    text = table(wide, example_row(batch=1, backend="onnxruntime"))
+    assert "  shufflenetv1_2.0x_jester openvino fp32 batch 8: the repeats" in text
+    assert "Not firm" not in table(example_row())
+
+
+def test_notes_say_what_the_papers_columns_are():
+    text = table(example_row())
     assert "PyTorch fp32, batch 8), not measured here" in text
     assert "random" not in text
     assert "differs" not in text
-
-
-def test_a_dash_and_a_note_where_the_paper_has_no_figure():
-    text = report.table_text([row(paper=None, clip_shape=[3, 8, 64, 64])])
-    assert text.splitlines()[2].split()[-2:] == ["-", "-"]
+    text = table(example_row("tiny", None, frames=4))
     assert "clips of 16 x 112 x 112 only" in text
     assert "not measured here" not in text
-    text = report.table_text([row(paper=None)])
-    assert "-: the paper has no speed for this model or width." in text
+    assert "Paper -: it has no speed for this model or width." in table(example_row(width=0.75))
 
 
 def test_notes_on_batch_random_weights_and_few_batches():
-    text = report.table_text([row(batch=1, random_weights=True, batches=20)])
+    text = table(example_row(batch=1, dataset="random", batches=6))
     assert "This run's batch differs from the paper's 8." in text
     assert "random weights: good for speed only" in text
-    assert "p99 of 20 batches" in text
+    assert "p99 of 18 batches" in text
 
 
-def test_heading_says_board_and_l4t_of_a_jetson():
-    machine = {
-        "board": "quill",
-        "cpu": None,
-        "architecture": "aarch64",
-        "memory_mb": 7858,
-        "l4t": "32.7.1",
-        "os": "Ubuntu 18.04.6 LTS",
-        "logical_cores": 6,
-        "python": "3.6.9",
-    }
-    settings = {"batch": 8, "duration_s": 10.0, "warmup_s": 0.5}
-    first, second = report.conditions_text(machine, settings).splitlines()
-    assert first == "quill, 6 cores, 7.7 GiB, Ubuntu 18.04.6 LTS, L4T 32.7.1, Python 3.6.9"
-    assert second == "batch 8, 10 s a model after 0.5 s of warm-up"
-
-
-def test_heading_takes_in_the_conditions_where_they_were_read(tmp_path):
-    files = BoardFiles(tmp_path, "tx2")
-    conditions = read_conditions(tmp_path, files.run, loaded={})
-    machine = board.machine_facts(tmp_path)
-    settings = {"batch": 8, "duration_s": 10.0, "warmup_s": 0.5}
-    lines = report.conditions_text(machine, settings, conditions).splitlines()
-    assert lines[0].startswith("quill, ")
+def test_heading_says_machine_conditions_and_how_it_was_measured():
+    lines = heading_text(example_document(board="tx2")).splitlines()
+    assert lines[0] == "quill, 6 cores, 7.7 GiB, Ubuntu 18.04.6 LTS, Python 3.6.9"
     assert lines[1].startswith("software: Jetson TX2, L4T 32.7.1 (JetPack 4.6.1)")
     assert lines[2].startswith("power mode: 0 MAXN, jetson_clocks on")
-    assert lines[-1] == "batch 8, 10 s a model after 0.5 s of warm-up"
+    assert lines[-1] == "3 times 5 s a model after a warm-up until steady"
+    document = example_document()
+    document["settings"].update(batches=20, warmup_s=0.5)
+    assert heading_text(document).endswith("3 times 20 batches a model after a warm-up of 0.5 s")
+
+
+@pytest.mark.parametrize("row", example_rows())
+def test_any_row_can_be_shown(row):
+    assert table(row)
+    for column in ALL:
+        assert column.cell(row)
 
 
 class Terminal(io.StringIO):
