@@ -121,6 +121,23 @@ demo: $(READY) ## train a small model, export, benchmark and use it (a few minut
 		"  real weights   train-clips import FILE.pth --model shufflenetv1 --width 2.0 --dataset jester" \
 		"  own gestures   train-clips fit $(DEMO_TRAINING) --data FOLDER_OF_CLASSES"
 
+# --- The benchmark --------------------------------------------------------------------------------
+
+.PHONY: bench
+bench: $(READY) ## measure every model of the paper's Table 8 here (about half an hour on a CPU)
+	@mkdir -p bench/models
+	$(BIN)/jetson-bench bench/models --all --batch 8 --limit \
+		--json bench/bench.json --html bench/report.html
+	@printf '%s\n' "" "Here is what was made:" \
+		"  bench/report.html   the table and the charts, in one page: look at this one" \
+		"  bench/bench.json    every figure with its conditions" \
+		"  bench/models        the ONNX files, with random weights" \
+		"" "What next (the commands are in $(BIN)):" \
+		"  which model    jetson-bench bench/bench.json --recommend --min-cps 30 --dataset jester" \
+		"  later again    jetson-bench bench/models --all --baseline bench/bench.json --json new.json" \
+		"  on the board   copy bench/models there; for each file export-engine --onnx FILE, then" \
+		"                 jetson-bench bench/models --batch 8 --html report.html"
+
 # --- Checks ---------------------------------------------------------------------------------------
 
 .PHONY: test
@@ -223,6 +240,6 @@ check: $(READY) ## everything CI runs: lint, format, types, floor, layers, docke
 # --- The rest -------------------------------------------------------------------------------------
 
 .PHONY: clean
-clean: ## remove build output and caches (keeps .venv, demo, engines and runs)
+clean: ## remove build output and caches (keeps .venv, demo, bench, engines and runs)
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .grimp_cache
 	find $(BOARD_CODE) trainside tests -name __pycache__ -prune -exec rm -rf {} +
