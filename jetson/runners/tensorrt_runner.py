@@ -67,6 +67,7 @@ class TensorrtRunner(Runner):
             self._session = CudaSession()
             with self._context():
                 self._engine = trt.open_engine(plan)
+                self._plan_bytes = len(plan)
                 _check_engine(path, self._engine, self)
         except BaseException:
             self.close()
@@ -132,7 +133,8 @@ class TensorrtRunner(Runner):
         """Return backend, version, device, precision, graph form, batch sizes and memory.
 
         ``memory`` is None until the first inference has chosen it; ``memory_trial_ms`` is what
-        that measured.
+        that measured. ``gpu_memory_mb`` is what the engine takes there in MiB, of which CUDA's own
+        is no part: the plan's weights, and so far scratch and buffers of each batch size.
         """
         architecture = sm_name(self._facts.compute_capability)
         return {
@@ -147,6 +149,7 @@ class TensorrtRunner(Runner):
             "batches": list(self._manifest.batches),
             "memory": self._memory,
             "memory_trial_ms": dict(self._trial_ms),
+            "gpu_memory_mb": self._gpu_memory_mb(),
         }
 
     def close(self) -> None:
@@ -226,6 +229,16 @@ class TensorrtRunner(Runner):
         self._memory, self._trial_ms = memory, trial_ms
         return chosen
 
+    def _gpu_memory_mb(self) -> Dict[str, float]:
+        lanes = list(self._lanes.values())
+        scratch = self._engine.device_memory_bytes * len(lanes) if lanes else 0
+        sizes = {
+            "plan": self._plan_bytes,
+            "scratch": scratch,
+            "buffers": sum(lane.gpu_bytes for lane in lanes),
+        }
+        return {name: round(size / 2**20, 3) for name, size in sizes.items()}
+
     def _drop_lane(self, count: int) -> None:
         assert self._session is not None
         lane = self._lanes.pop(count, None)
@@ -273,6 +286,11 @@ class _Lane:
                 self._device = [self._keep(make, shape, np.float32) for shape in shapes]
             self._events = [self._keep(session.event) for _ in range(4)]
             self._kept = self._kept.pop_all()
+
+    @property
+    def gpu_bytes(self) -> int:
+        """The GPU's own memory that clips and logits take."""
+        return sum(buffer.array.nbytes for buffer in self._host) if self._copies else 0
 
     def bind(self) -> None:
         """Let the execution use this lane's buffers."""

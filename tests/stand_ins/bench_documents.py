@@ -71,7 +71,8 @@ def example_row(
         "precision": precision,
     }
     if on_gpu:
-        facts.update(graph="conv3d", batches=[1, batch], memory="pinned")
+        on_gpu_mb = {"plan": 2.5, "scratch": 12.25, "buffers": 18.38}
+        facts.update(graph="conv3d", batches=[1, batch], memory="pinned", gpu_memory_mb=on_gpu_mb)
     rates = rates or [0.99 * clips_per_s, clips_per_s, 1.01 * clips_per_s]
     repeats: List[Dict[str, Any]] = []
     for number, rate in enumerate(rates):
@@ -86,7 +87,7 @@ def example_row(
         "open_s": 0.5,
         "packages": {},
     }
-    warmed = {"batches": 10, "elapsed_s": 1.0, "steady": True, "facts": facts}
+    warmed = {"batches": 10, "elapsed_s": 1.0, "steady": True, "facts": facts, "model_mb": 96.5}
     # It takes the digest of the file: any file will do.
     order = Order(__file__, backend, precision, threads, batch, streams)
     row = make_row(order, opened, warmed, repeats, _series(repeats, power_w))
