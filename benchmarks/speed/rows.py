@@ -8,6 +8,8 @@ import numpy as np
 
 from clipedge.benchmarks.devices import Device
 from clipedge.benchmarks.limit import limit_of_row
+from clipedge.benchmarks.speed.layers import annotate_row
+from clipedge.benchmarks.speed.memory_use import row_memory
 from clipedge.benchmarks.speed.spans import joined_span
 from clipedge.benchmarks.speed.worker import Order
 from clipedge.jetson import paper
@@ -73,7 +75,7 @@ def make_row(
         "latency_ms": _latency_ms(latencies_ms),
         "gpu_median_ms": _gpu_medians(repeats),
         "clips_per_s_without_copies": None,
-        "memory": {"process_peak_mb": max(one["peak_mb"] for one in repeats)},
+        "memory": row_memory(warmed, repeats),
         "repeats": [_repeat(one) for one in repeats],
         "span": joined_span([(one["start_s"], one["span"]) for one in repeats], _clips(repeats)),
         "series": series,
@@ -90,7 +92,8 @@ def make_row(
 
 
 def add_limit(row: Dict[str, Any], device: Optional[Device]) -> None:
-    """Put the physical limit on ``device`` into a row, where its model is one that is counted."""
+    """Put the physical limit on ``device`` into a row and its profile, where it is counted."""
+    annotate_row(row, device)
     if device is None:
         return
     limit = limit_of_row(row, device)

@@ -1,6 +1,7 @@
 """Measures one job: a model file at one batch size, with one backend or several in turns."""
 
 import contextlib
+import statistics
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from clipedge.benchmarks.speed.contender import Contender
@@ -13,7 +14,8 @@ from clipedge.jetson.errors import ClipedgeError
 from clipedge.jetson.progress import ProgressLine
 from clipedge.jetson.runners.opening import AUTO, TENSORRT
 
-PROFILE_RUNS = 20
+PROFILE_RUNS, FEWEST_PROFILE_RUNS = 20, 3
+PROFILE_S = 10.0  # of fewer runs, where they take longer than this
 
 
 class Settings(NamedTuple):
@@ -132,6 +134,17 @@ def _row(one: _Open, settings: Settings, sampler: Sampler) -> Dict[str, Any]:
         readings["t_s"] = [round(t_s, 3) for t_s in later_s]
         for name, values in readings.items():
             series.setdefault(name, []).extend(values)
-    profile = one.contender.profile(PROFILE_RUNS) if settings.profile else None
+    profile = _profile(one) if settings.profile else None
     order = one.contender.order
     return make_row(order, one.contender.opened, one.warmed, one.repeats, series, profile)
+
+
+def _profile(one: _Open) -> Dict[str, Any]:
+    """Time the layers; where that fails, say why."""
+    batch_s = statistics.median(one.repeats[-1]["latencies_ms"]) / 1e3
+    runs = min(PROFILE_RUNS, max(FEWEST_PROFILE_RUNS, int(PROFILE_S / batch_s)))
+    try:
+        found = one.contender.profile(runs)
+    except ClipedgeError as error:
+        found = {"layers": None, "reason": str(error)}
+    return dict(found, runs=runs)
