@@ -97,7 +97,7 @@ def test_copies_have_a_table_where_a_gpu_ran():
     assert found[0].split("  ")[-1] == "clips/s without copies"
     assert len(found) == 3  # header, line, and the one row of the two
     parts = gpu["gpu_median_ms"]
-    shown = ["{:.2f}".format(parts[name]) for name in ("h2d", "compute", "d2h", "staging")]
+    shown = [f"{parts[name]:.2f}" for name in ("h2d", "compute", "d2h", "staging")]
     assert found[2].split()[-5:] == [
         *shown,
         "{:.1f}".format(gpu["clips_per_s_without_copies"]),

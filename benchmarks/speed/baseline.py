@@ -1,0 +1,219 @@
+"""Compares a benchmark's document with that of an earlier run: what changed, and is it noise."""
+
+import math
+import pathlib
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+from clipedge.benchmarks.speed.conditions_apart import row_differences
+from clipedge.benchmarks.speed.document import Document, row_identity
+from clipedge.benchmarks.speed.noise import noise_of_ratio
+from clipedge.benchmarks.speed.rows import row_name
+from clipedge.jetson.command_line import format_table
+from clipedge.jetson.runners.opening import AUTO, TENSORRT
+
+FASTER = "faster"
+SLOWER = "slower"  # by no more than is allowed
+WITHIN_NOISE = "within noise"
+REGRESSED = "regressed"
+UNSURE = "unsure"  # slower by more than is allowed, and yet within the noise
+NEW = "new"
+GONE = "gone"
+FAILED_NOW = "failed now"
+
+Row = Dict[str, Any]
+
+
+class Change(NamedTuple):
+    """What became of one row."""
+
+    name: str
+    backend: str
+    batch: str
+    before: Optional[float]  # clips/s; None where it is new
+    now: Optional[float]  # None where it is gone, or failed
+    ratio: Optional[float]  # now / before
+    noise: Optional[float]  # of the ratio, as of ``noise_of_ratio``
+    verdict: str  # one of the words above
+    notes: List[str]  # what may explain it
+
+
+def changes(document: Document, baseline: Document, max_regression: float) -> List[Change]:
+    """Compare the rows of two documents.
+
+    Rows are matched by ``row_identity``; where both runs left the backend to ``auto``, the rows
+    that are left over also by all but the backend, as its choice may have changed. A row has
+    regressed where it is slower by more than ``max_regression`` and by more than the noise.
+
+    Args:
+        document: of the run now.
+        baseline: of the earlier run.
+        max_regression: how much slower is allowed, as a share of 1.
+
+    Returns:
+        The changes in the baseline's order, then the new rows.
+    """
+    pairs, gone, new = _matched(document, baseline)
+    found = {id(was): _change(row, was, max_regression) for was, row in pairs}
+    found.update((id(was), _gone(was, document)) for was in gone)
+    in_order = [found[id(was)] for was in baseline["rows"]]
+    return in_order + [_of_one(row, NEW, now=row["clips_per_s"]) for row in new]
+
+
+def regressed(found: Sequence[Change]) -> bool:
+    """Return whether a row has regressed, or failed that was measured before."""
+    return any(change.verdict in (REGRESSED, FAILED_NOW) for change in found)
+
+
+def changes_text(
+    found: Sequence[Change], max_regression: float, differences: Sequence[str] = ()
+) -> str:
+    """Return a table of the changes, what may explain them, and one line of conclusion.
+
+    Args:
+        found: by ``changes``.
+        max_regression: it was called with.
+        differences: between the conditions of the runs, by ``condition_differences``.
+    """
+    header = ("model", "backend", "batch", "before", "now", "change", "noise", "verdict")
+    lines = [format_table(header, [_cells(change) for change in found])]
+    lines += [f"{_title(change)}: {'; '.join(change.notes)}." for change in found if change.notes]
+    if differences:
+        lines.append(f"The conditions differ: {'; '.join(differences)}.")
+    lines.append(_conclusion(found, max_regression))
+    return "\n".join(lines)
+
+
+def _matched(
+    document: Document, baseline: Document
+) -> Tuple[List[Tuple[Row, Row]], List[Row], List[Row]]:
+    """Return (pairs of before and now, rows of the baseline left over, rows of now left over)."""
+    pairs, gone, new = _paired(baseline["rows"], document["rows"], row_identity)
+    if all(one["settings"].get("backend") == AUTO for one in (document, baseline)):
+        more, gone, new = _paired(gone, new, _identity_without_backend)
+        pairs += more
+    return pairs, gone, new
+
+
+def _paired(
+    before: Sequence[Row], now: Sequence[Row], identity: Callable[[Row], Tuple[Any, ...]]
+) -> Tuple[List[Tuple[Row, Row]], List[Row], List[Row]]:
+    """Pair rows of one identity: those of one file name first, as two files may share it."""
+    pairs = []
+    left = list(now)
+    unpaired = list(before)
+    for same_file in (True, False):
+        for was in list(unpaired):
+            for row in left:
+                if identity(row) != identity(was):
+                    continue
+                if same_file and row_name(row) != row_name(was):
+                    continue
+                pairs.append((was, row))
+                left = [one for one in left if one is not row]
+                unpaired = [one for one in unpaired if one is not was]
+                break
+    return pairs, unpaired, left
+
+
+def _identity_without_backend(row: Row) -> Tuple[Any, ...]:
+    same = dict(row, backend=AUTO, details={})
+    return row_identity(same)
+
+
+def _change(row: Row, was: Row, max_regression: float) -> Change:
+    ratio = row["clips_per_s"] / was["clips_per_s"]
+    noise = noise_of_ratio(row, was)
+    return Change(
+        row_name(row),
+        _backend(row),
+        _batch(row),
+        was["clips_per_s"],
+        row["clips_per_s"],
+        ratio,
+        noise,
+        verdict_of(ratio, noise, max_regression),
+        row_differences(row, was),
+    )
+
+
+def verdict_of(ratio: float, noise: Optional[float], max_regression: float) -> str:
+    """Return the word for a ratio; where the noise is not known, every change may be noise."""
+    certain = noise is not None and abs(math.log(ratio)) > noise
+    if ratio < 1.0 - max_regression:
+        return REGRESSED if certain else UNSURE
+    if not certain:
+        return WITHIN_NOISE
+    return FASTER if ratio > 1.0 else SLOWER
+
+
+def _gone(was: Row, document: Document) -> Change:
+    for failure in document["failures"]:
+        if _is_of(failure, was):
+            change = _of_one(was, FAILED_NOW, before=was["clips_per_s"])
+            return change._replace(notes=[" ".join(failure["error"].split()).rstrip(".")])
+    return _of_one(was, GONE, before=was["clips_per_s"])
+
+
+def _is_of(failure: Dict[str, Any], was: Row) -> bool:
+    """Return whether a failure is of what a row of the baseline measured."""
+    names = [pathlib.PurePath(path).name for path in (failure["path"], was["file"])]
+    return (
+        names[0] == names[1]
+        and (failure["batch"], failure["streams"]) == (was["batch"], was["streams"])
+        and failure["backend"] in (AUTO, was["backend"])
+        and (failure["precision"] == was["precision"] or was["backend"] == TENSORRT)
+    )
+
+
+def _of_one(
+    row: Row, verdict: str, before: Optional[float] = None, now: Optional[float] = None
+) -> Change:
+    return Change(row_name(row), _backend(row), _batch(row), before, now, None, None, verdict, [])
+
+
+def _backend(row: Row) -> str:
+    return f"{row['backend']} {row['precision']}"
+
+
+def _batch(row: Row) -> str:
+    return str(row["batch"]) + ("" if row["streams"] == 1 else f" x {row['streams']}")
+
+
+def _title(change: Change) -> str:
+    return f"{change.name}, {change.backend}, batch {change.batch}"
+
+
+def _cells(change: Change) -> List[str]:
+    return [
+        change.name,
+        change.backend,
+        change.batch,
+        "-" if change.before is None else f"{change.before:.1f}",
+        "-" if change.now is None else f"{change.now:.1f}",
+        "-" if change.ratio is None else f"{100 * (change.ratio - 1):+.1f} %",
+        "-" if change.noise is None else f"{100 * change.noise:.1f} %",
+        change.verdict,
+    ]
+
+
+def _conclusion(found: Sequence[Change], max_regression: float) -> str:
+    names = {
+        word: [change.name for change in found if change.verdict == word]
+        for word in (REGRESSED, FAILED_NOW, UNSURE)
+    }
+    compared = sum(change.ratio is not None for change in found)
+    count = len(names[REGRESSED])
+    text = (
+        f"{count or 'None'} of {compared} compared {'is' if count < 2 else 'are'} slower by more "
+        f"than {100 * max_regression:g} % and the noise"
+    )
+    if names[REGRESSED]:
+        text += f" ({', '.join(names[REGRESSED])})"
+    if names[FAILED_NOW]:
+        text += f"; failed that ran before: {', '.join(names[FAILED_NOW])}"
+    if names[UNSURE]:
+        text += (
+            f"; unsure, as the noise is as large: {', '.join(names[UNSURE])}: quiet the machine "
+            "and measure both again with more --repeats or a longer --duration"
+        )
+    return text + "."
