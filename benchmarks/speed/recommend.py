@@ -1,0 +1,154 @@
+"""Which model to take: the most accurate, as published, of those that are fast enough here."""
+
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+from clipedge.benchmarks.speed.document import Document
+from clipedge.jetson import paper
+from clipedge.jetson.command_line import nearest
+from clipedge.jetson.errors import UsageError
+
+Row = Dict[str, Any]
+
+
+class Candidate(NamedTuple):
+    """A model with the row that speaks for it."""
+
+    row: Row
+    percent: float  # top-1, as published
+    slowest: float  # clips/s of the slowest repeat
+
+
+def recommend(document: Document, min_cps: float, dataset: str) -> str:
+    """Return in one line which model to take, with its figures, and what a better one lacks.
+
+    A model is fast enough where the slowest repeat of one of its rows reaches ``min_cps``. Of
+    several rows that do, the one with the smallest batch speaks for it: it answers soonest.
+
+    Args:
+        document: with rows of models of the paper's Table 8, on the paper's clips.
+        min_cps: clips per second that are needed.
+        dataset: whose published accuracy counts: a name of ``paper.DATASETS``.
+
+    Raises:
+        UsageError: the data set is not known, or the paper has no accuracy on it for any row.
+    """
+    dataset = _known_dataset(dataset)
+    best_first = sorted(
+        _candidates(document, min_cps, dataset),
+        key=lambda one: (one.percent, one.slowest),
+        reverse=True,
+    )
+    fitting = [one for one in best_first if one.slowest >= min_cps]
+    if not fitting:
+        return _none_fits(best_first, min_cps, dataset)
+    taken = fitting[0]
+    better = [one for one in best_first if one.percent > taken.percent]
+    parts = [
+        f"{_name(taken.row)}, {_percent(taken)} on {paper.DATASETS[dataset]} as published: "
+        f"{_figures(taken)}"
+    ]
+    if better:
+        parts.append(_lacks(better[-1], min_cps))
+    else:
+        parts.append("no model measured here is more accurate")
+    parts += _unmeasured(document, taken.percent, dataset)
+    return "; ".join(parts) + "."
+
+
+def _known_dataset(dataset: str) -> str:
+    plain = "".join(one for one in dataset.lower() if one.isalnum())
+    for name in paper.DATASETS:
+        if plain in (name, "20bn" + name):
+            return name
+    raise UsageError(
+        f"The paper has no accuracies on '{dataset}'; {nearest(plain, paper.DATASETS)}"
+    )
+
+
+def _candidates(document: Document, min_cps: float, dataset: str) -> List[Candidate]:
+    """Return each model once."""
+    rows = document["rows"]
+    if not rows:
+        raise UsageError("No model was measured, so none can be recommended.")
+    known = [row for row in rows if row["paper"] is not None]
+    if not known:
+        raise UsageError(
+            "None of the models measured is one of the paper's Table 8 with its clips of 16 x 112 "
+            "x 112, so that no accuracy is known. Measure those: jetson-bench --all."
+        )
+    by_model: Dict[Tuple[str, Optional[float]], List[Candidate]] = {}
+    for row in known:
+        percent = row["paper"][f"{dataset}_top1_percent"]
+        if percent is not None:
+            slowest = min(one["clips_per_s"] for one in row["repeats"])
+            candidate = Candidate(row, percent, slowest)
+            by_model.setdefault((row["model"], row["width"]), []).append(candidate)
+    if not by_model:
+        names = ", ".join(sorted({_name(row) for row in known}))
+        raise UsageError(
+            f"The paper has no accuracy on {paper.DATASETS[dataset]} for {names}; choose another "
+            "data set, or measure other models."
+        )
+    return [_speaker(several, min_cps) for several in by_model.values()]
+
+
+def _speaker(several: Sequence[Candidate], min_cps: float) -> Candidate:
+    fitting = [one for one in several if one.slowest >= min_cps]
+    if not fitting:
+        return max(several, key=lambda one: one.slowest)
+    return min(
+        fitting, key=lambda one: (one.row["batch"] * one.row["streams"], -one.row["clips_per_s"])
+    )
+
+
+def _none_fits(best_first: Sequence[Candidate], min_cps: float, dataset: str) -> str:
+    fastest = max(best_first, key=lambda one: one.slowest)
+    count = len(best_first)
+    which = "The one model" if count == 1 else f"None of {count} models"
+    verb = "does not reach" if count == 1 else "reaches"
+    short = 1.0 - fastest.slowest / min_cps
+    return (
+        f"{which} {verb} {min_cps:g} clips/s: {'it' if count == 1 else 'the fastest'}, "
+        f"{_name(fastest.row)} ({_percent(fastest)} on {paper.DATASETS[dataset]} as published), "
+        f"makes {_figures(fastest)}: {100 * short:.1f} % too few."
+    )
+
+
+def _lacks(better: Candidate, min_cps: float) -> str:
+    speed = better.row["clips_per_s"]
+    text = f"{_name(better.row)} has {_percent(better)} but makes {speed:.1f}"
+    if speed >= min_cps:
+        return f"{text}, and {better.slowest:.1f} in its slowest repeat"
+    return text
+
+
+def _unmeasured(document: Document, percent: float, dataset: str) -> List[str]:
+    """Return which more accurate models of the paper this run has no figure of."""
+    measured = {(row["model"], row["width"]) for row in document["rows"] if row["paper"]}
+    names = []
+    for row in paper.TABLE_8:
+        accuracy = getattr(row, f"{dataset}_top1_percent")
+        if accuracy is not None and accuracy > percent and (row.model, row.width) not in measured:
+            names.append(_name({"model": row.model, "width": row.width}))
+    return [f"more accurate but not measured: {', '.join(names)}"] if names else []
+
+
+def _figures(one: Candidate) -> str:
+    row = one.row
+    streams = "" if row["streams"] == 1 else f" x {row['streams']}"
+    text = (
+        f"{row['clips_per_s']:.1f} clips/s at batch {row['batch']}{streams} with {row['backend']} "
+        f"{row['precision']}"
+    )
+    if len(row["repeats"]) > 1:
+        text += f", {one.slowest:.1f} in the slowest of {len(row['repeats'])} repeats"
+    energy_j = row["span"]["energy_per_clip_j"]
+    return text if energy_j is None else f"{text}, {energy_j:.3g} J a clip"
+
+
+def _percent(one: Candidate) -> str:
+    return f"{one.percent:g} %"
+
+
+def _name(row: Row) -> str:
+    return str(row["model"]) + ("" if row["width"] is None else f" {row['width']}x")
