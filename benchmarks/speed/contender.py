@@ -7,6 +7,7 @@ the next.
 
 import contextlib
 import json
+import logging
 import pathlib
 import signal
 import subprocess
@@ -18,11 +19,18 @@ from clipedge.benchmarks.speed.worker import Order
 from clipedge.jetson.closing import Closing
 from clipedge.jetson.errors import BackendError, ClipedgeError, UsageError
 
-WORKER = [sys.executable, "-m", "clipedge.benchmarks.speed.worker"]
-_LEAVE_S = 3.0  # that a process gets to end by itself
+# The working folder, which python -c and -m look in first, may hold a file named like a library.
+_CODE = (
+    "import sys; sys.path[:] = [path for path in sys.path if path]; "
+    "from clipedge.benchmarks.speed.worker import main; sys.exit(main())"
+)
+WORKER = [sys.executable, "-c", _CODE]
+_LEAVE_S = 3.0  # that a process gets to end by itself; it ends itself after 2
 _LAST_WORDS = 400  # characters of its stderr, in an error
 
 Told = Callable[[float, float], None]
+
+_log = logging.getLogger(__name__)
 
 
 class Contender(Closing):
@@ -79,12 +87,16 @@ class Contender(Closing):
             if pipe is not None:
                 with contextlib.suppress(BrokenPipeError):  # it ended before
                     pipe.close()
-        try:
-            self._process.wait(_LEAVE_S)
-        except subprocess.TimeoutExpired:  # in a long batch
-            self._process.kill()
-            self._process.wait()
+        self._wait()
         self._talk.close()
+
+    def _wait(self) -> int:
+        """Let the process end; return its status."""
+        try:
+            return self._process.wait(_LEAVE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
 
     def _write(self, request: Dict[str, Any]) -> None:
         assert self._process.stdin is not None
@@ -95,18 +107,22 @@ class Contender(Closing):
     def _answer(self, wanted: str, told: Optional[Told]) -> Dict[str, Any]:
         assert self._process.stdout is not None
         for line in self._process.stdout:
+            if not line.endswith("\n"):  # it ended while it wrote
+                break
             answer: Dict[str, Any] = json.loads(line)
             event = answer.pop("event")
             if event == wanted:
                 return answer
             if event == "failed":
                 raise (UsageError if answer["wrong_call"] else ClipedgeError)(answer["error"])
-            if told is not None:
+            if event == "log":
+                _log.log(answer["level"], "%s", answer["text"])
+            elif told is not None:
                 told(answer["done_s"], answer["planned_s"])
         raise BackendError(f"{self._name}: {self._why_it_ended()}")
 
     def _why_it_ended(self) -> str:
-        status = self._process.wait()
+        status = self._wait()
         if status == -signal.SIGKILL:
             return "the system ended the process, most likely for want of memory; try less --batch."
         self._talk.seek(0)

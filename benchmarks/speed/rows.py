@@ -77,7 +77,9 @@ def make_row(
         "clips_per_s_without_copies": None,
         "memory": row_memory(warmed, repeats),
         "repeats": [_repeat(one) for one in repeats],
-        "span": joined_span([(one["start_s"], one["span"]) for one in repeats], _clips(repeats)),
+        "span": joined_span(
+            [(one["start_s"], one["span"]) for one in repeats], len(latencies_ms) * order.batch
+        ),
         "series": series,
         "latencies_ms": latencies_ms,
         "profile": profile,
@@ -179,10 +181,6 @@ def _repeat(one: Dict[str, Any]) -> Dict[str, Any]:
         "cpu_s": one["cpu_s"],
         "others_share": one["others_share"],
     }
-
-
-def _clips(repeats: Sequence[Dict[str, Any]]) -> float:
-    return float(sum(one["clips_per_s"] * one["elapsed_s"] for one in repeats))
 
 
 def _spread(rates: Sequence[float]) -> Optional[float]:

@@ -71,7 +71,12 @@ def measure_orders(
                 except ClipedgeError as error:
                     failed[order] = error
                     del ready[order]
-        rows = {order: _row(one, settings, sampler) for order, one in ready.items()}
+        rows = {}
+        for order, one in ready.items():
+            try:
+                rows[order] = _row(one, settings, sampler)
+            except ClipedgeError as error:  # the file is gone
+                failed[order] = error
         packages = {order: one.contender.opened["packages"] for order, one in ready.items()}
     return [
         Outcome(order, rows.get(order), packages.get(order, {}), failed.get(order))
@@ -117,9 +122,10 @@ def _repeat(
     start_s = sampler.mark()
     found = contender.measure(settings.duration_s, settings.batches, told)
     end_s = sampler.mark()
+    clips = len(found["latencies_ms"]) * contender.order.batch
     found["others_share"] = bystanders.share(found["cpu_s"])
     found["between_s"] = (start_s, end_s)
-    found["span"] = sampler.summary(start_s, end_s, found["clips_per_s"] * found["elapsed_s"])
+    found["span"] = sampler.summary(start_s, end_s, clips)
     return found
 
 

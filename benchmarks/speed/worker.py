@@ -7,31 +7,33 @@ Then each line in is one of
     {"do": "measure", "duration_s": 5, "batches": null}  -> measured
     {"do": "profile", "runs": 20}                        -> profiled
 
-with ``progress`` lines before the answer. At the end of the input the process ends.
+with ``progress`` and ``log`` lines before the answer. At the end of the input the process ends, in
+the middle of its work too: nobody waits for the answer any more.
 """
 
 import concurrent.futures
-import json
-import logging
-import os
-import resource
 import signal
 import sys
 import threading
 import time
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, TextIO, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
 from clipedge.benchmarks.speed.backends import open_backend
-from clipedge.benchmarks.timing import Timings, measure, random_clips, warm_up
+from clipedge.benchmarks.speed.memory_use import RESIDENT, growth_mb, peak_mb, process_mb
+from clipedge.benchmarks.speed.pipe import Say, answering, asked, pass_warnings_on, private_stdout
+from clipedge.benchmarks.timing import Infer, OnBatch, Timings, measure, random_clips, warm_up
 from clipedge.jetson import board
-from clipedge.jetson.errors import ClipedgeError, UsageError
+from clipedge.jetson.command_line import DONE, FAILED
+from clipedge.jetson.errors import BackendError, ClipedgeError, UsageError
 from clipedge.jetson.runners.base import Runner, TimingMs
 
 PROGRESS_S = 0.2
+TOGETHER_S = 60.0  # for the streams to start; the first one waits for the last
 
-Say = Callable[..., None]
+# Does something with a runner, whose inference goes through the function given.
+Work = Callable[[Runner, Infer, OnBatch], Any]
 
 
 class Order(NamedTuple):
@@ -48,26 +50,21 @@ class Order(NamedTuple):
 def main() -> int:
     """Serve one order; return the exit status."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the other end of the pipe hears it and ends us
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    answers = _private_stdout()
-
-    def say(event: str, **fields: Any) -> None:
-        answers.write(json.dumps(dict(fields, event=event)) + "\n")
-        answers.flush()
-
+    say = answering(private_stdout())
+    pass_warnings_on(say)
+    requests = asked()
     try:
-        order = Order(**json.loads(sys.stdin.readline()))
+        order = Order(**next(requests))
         with Bench(order, say) as bench:
             say("opened", **bench.facts())
-            for line in sys.stdin:
-                request = json.loads(line)
+            for request in requests:
                 getattr(bench, request.pop("do"))(**request)
     except (ClipedgeError, MemoryError) as error:
         text = str(error) or "there is not enough memory"
         say("failed", error=text, wrong_call=isinstance(error, UsageError))
     except BrokenPipeError:  # nobody waits for the answer any more
-        return 1
-    return 0
+        return FAILED
+    return DONE
 
 
 class Bench:
@@ -77,6 +74,7 @@ class Bench:
         self._order = order
         self._say = say
         self._runners: List[Runner] = []
+        self._before_mb = process_mb(RESIDENT)
         start_s = time.perf_counter()
         try:
             for threads in shared_threads(order.threads, order.streams):
@@ -85,11 +83,11 @@ class Bench:
                 )
                 self._runners.append(runner)
                 runner.check_batch(order.batch)
+            self._open_s = time.perf_counter() - start_s
             self._clips = random_clips(self._runners[0].spec, order.batch)
         except BaseException:
             self.close()
             raise
-        self._open_s = time.perf_counter() - start_s
 
     def facts(self) -> Dict[str, Any]:
         """Return what was opened, as plain JSON types."""
@@ -105,7 +103,7 @@ class Bench:
     def warm(self, fixed_s: Optional[float]) -> None:
         """Warm every stream up, all at once, and say how it went."""
         found = self._on_each(
-            lambda runner, told: warm_up(runner.infer, self._clips, fixed_s, told)
+            lambda runner, infer, told: warm_up(infer, self._clips, fixed_s, told)
         )
         known = [one.steady for one in found]
         self._say(
@@ -114,25 +112,28 @@ class Bench:
             elapsed_s=round(max(one.elapsed_s for one in found), 4),
             steady=None if None in known else all(known),
             facts=self._runners[0].describe(),  # an engine chooses its memory with the first clips
+            model_mb=growth_mb(self._before_mb, self._clips.nbytes),
         )
 
     def measure(self, duration_s: float, batches: Optional[int]) -> None:
         """Time every stream, all at once, and say every latency."""
         cpu_start_s = time.process_time()
         found = self._on_each(
-            lambda runner, told: _timed(runner, self._clips, duration_s, batches, told)
+            lambda runner, infer, told: _timed(
+                runner, infer, self._clips, duration_s, batches, told
+            )
         )
         timings = [one for one, _ in found]
         self._say(
             "measured",
             elapsed_s=round(max(one.elapsed_s for one in timings), 6),
-            clips_per_s=sum(one.clips_per_s for one in timings),
+            clips_per_s=sum(one.clips_per_s for one in timings),  # each over its own time
             latencies_ms=[round(ms, 4) for one in timings for ms in one.latencies_ms],
             gpu_times_ms=[
                 [round(part, 4) for part in times] for _, all_ in found for times in all_
             ],
             cpu_s=round(time.process_time() - cpu_start_s, 4),
-            peak_mb=_peak_mb(),
+            peak_mb=peak_mb(),
         )
 
     def profile(self, runs: int) -> None:
@@ -156,8 +157,11 @@ class Bench:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _on_each(self, work: Callable[[Runner, Callable[[float, float], None]], Any]) -> List[Any]:
-        """Do something with every runner at the same time; the first one tells of progress."""
+    def _on_each(self, work: Work) -> List[Any]:
+        """Do something with every runner at the same time; the first one tells of progress.
+
+        Where one fails the others stop at their next batch, and its error is raised.
+        """
         told_s = [time.monotonic()]
 
         def tell(done_s: float, planned_s: float) -> None:
@@ -166,15 +170,28 @@ class Bench:
                 self._say("progress", done_s=round(done_s, 2), planned_s=round(planned_s, 2))
 
         if len(self._runners) == 1:
-            return [work(self._runners[0], tell)]
-        together = threading.Barrier(len(self._runners))
+            return [work(self._runners[0], self._runners[0].infer, tell)]
+        together = threading.Barrier(len(self._runners), timeout=TOGETHER_S)
+        errors: List[BaseException] = []  # the first one is the cause of the others
 
         def begin(runner: Runner) -> Any:
-            together.wait()
-            return work(runner, tell if runner is self._runners[0] else _nothing)
+            def infer(clips: np.ndarray) -> np.ndarray:
+                if errors:
+                    raise BackendError("Another stream failed.")
+                return runner.infer(clips)
+
+            try:
+                together.wait()
+                return work(runner, infer, tell if runner is self._runners[0] else _nothing)
+            except BaseException as error:
+                errors.append(error)
+                raise
 
         with concurrent.futures.ThreadPoolExecutor(len(self._runners)) as pool:
-            return list(pool.map(begin, self._runners))
+            running = [pool.submit(begin, runner) for runner in self._runners]
+        if errors:
+            raise errors[0]
+        return [one.result() for one in running]
 
 
 def shared_threads(threads: Optional[int], streams: int) -> List[Optional[int]]:
@@ -186,36 +203,25 @@ def shared_threads(threads: Optional[int], streams: int) -> List[Optional[int]]:
 
 def _timed(
     runner: Runner,
+    infer: Infer,
     clips: np.ndarray,
     duration_s: float,
     batches: Optional[int],
-    told: Callable[[float, float], None],
+    told: OnBatch,
 ) -> Tuple[Timings, List[TimingMs]]:
     gpu_times_ms: List[TimingMs] = []
 
-    def infer(batch: np.ndarray) -> np.ndarray:
-        logits = runner.infer(batch)
+    def noting(batch: np.ndarray) -> np.ndarray:
+        logits = infer(batch)
         if runner.last_timing_ms is not None:
             gpu_times_ms.append(runner.last_timing_ms)
         return logits
 
-    return measure(infer, clips, duration_s, batches, told), gpu_times_ms
+    return measure(noting, clips, duration_s, batches, told), gpu_times_ms
 
 
 def _nothing(done_s: float, planned_s: float) -> None:
     """Tell nobody."""
-
-
-def _peak_mb() -> float:
-    """Return the most memory that this process has had, in MiB."""
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
-
-
-def _private_stdout() -> TextIO:
-    """Return stdout for ourselves; what libraries print there goes to stderr from now on."""
-    own = os.dup(1)
-    os.dup2(2, 1)
-    return open(own, "w", encoding="utf-8")  # noqa: PTH123  open until the end
 
 
 if __name__ == "__main__":

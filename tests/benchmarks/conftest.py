@@ -9,6 +9,7 @@ import pytest
 _TESTS = pathlib.Path(__file__).resolve().parent.parent
 _RUNNER_TESTS = _TESTS / "jetson" / "conftest.py"
 _LAUNCH = _TESTS / "stand_ins" / "launch.py"
+_ODD_WORKER = _TESTS / "stand_ins" / "odd_worker.py"
 
 
 @pytest.fixture(scope="session")
@@ -40,5 +41,16 @@ def workers_on(monkeypatch):
     def use(release, *options):
         call = [sys.executable, str(_LAUNCH), release, *options, "--", "bench-worker"]
         monkeypatch.setattr(contender, "WORKER", call)
+
+    return use
+
+
+@pytest.fixture
+def odd_workers(monkeypatch):
+    """`odd_workers(trick, ...)`: jetson-bench measures with tricks of stand_ins/odd_worker.py."""
+    from clipedge.benchmarks.speed import contender
+
+    def use(*tricks):
+        monkeypatch.setattr(contender, "WORKER", [sys.executable, str(_ODD_WORKER), *tricks])
 
     return use

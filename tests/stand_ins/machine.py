@@ -160,7 +160,8 @@ class Machine:
 
     def free(self, block: Block) -> None:
         """Give memory back; work that still waits in a stream may want it: that is a problem."""
-        if any(stream.queue for stream in self.streams.values()):
+        mine = (None, block.context)  # another context's work cannot reach it
+        if any(one.queue for one in self.streams.values() if one.context in mine):
             self.problem("memory was freed while work waited in a stream")
         self.blocks.pop(block.address, None)
 
