@@ -123,13 +123,26 @@ def example_rows() -> List[Dict[str, Any]]:
 
 
 def example_profile() -> Dict[str, Any]:
-    """Return times of three layers."""
-    layers = [
-        {"name": "features.0.0", "median_ms": 12.5},
-        {"name": "features.1.3", "median_ms": 3.25},
-        {"name": "classifier.1", "median_ms": 0.125},
-    ]
-    return {"runs": 20, "layers": layers, "reason": None}
+    """Return times of four layers, as ``annotated_profile`` returns them."""
+    names = ["features/features.0/features.0.0", "features/features.1/conv1", "classifier"]
+    stem, depthwise, head = [f"/inner/{name}/Conv" for name in names]
+    return {
+        "runs": 20,
+        "layers": [
+            {"name": "/Sub", "kind": "other", "median_ms": 1.125, "limit_ms": None},
+            {"name": stem, "kind": "stem", "median_ms": 12.5, "limit_ms": 6.25},
+            {"name": depthwise, "kind": "depthwise", "median_ms": 3.25, "limit_ms": 0.25},
+            {"name": head, "kind": "head", "median_ms": 0.125, "limit_ms": 0.00125},
+        ],
+        "reason": None,
+        "by_kind": {
+            "stem": {"ms": 12.5, "share": 0.7353},
+            "depthwise": {"ms": 3.25, "share": 0.1912},
+            "head": {"ms": 0.125, "share": 0.0074},
+            "other": {"ms": 1.125, "share": 0.0662},
+        },
+        "missing": {},
+    }
 
 
 def example_document(
