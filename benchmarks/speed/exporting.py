@@ -9,7 +9,9 @@ import tempfile
 import time
 from typing import Iterator, List, Optional
 
+from clipedge.benchmarks.speed.memory import export_needs_mb
 from clipedge.export.graph_names import CONV3D
+from clipedge.jetson import board
 from clipedge.jetson.errors import ClipedgeError
 from clipedge.jetson.files import writable_folder
 from clipedge.jetson.progress import ProgressLine
@@ -69,6 +71,7 @@ def _flags(model: str, width: Optional[float]) -> List[str]:
 
 def _check(path: pathlib.Path, model: str, width: Optional[float]) -> None:
     missing = missing_packages()
+    flags = " ".join(_flags(model, width))
     if missing:
         raise ClipedgeError(
             "there is no file of {}, and {}, which would export one, {} not installed here. On a "
@@ -76,13 +79,19 @@ def _check(path: pathlib.Path, model: str, width: Optional[float]) -> None:
                 path.stem,
                 " and ".join(missing),
                 "is" if len(missing) == 1 else "are",
-                " ".join(_flags(model, width)),
+                flags,
             )
         )
     if path.exists():
         raise ClipedgeError(
             f"{path} is there and is not a file of this row; it is not replaced. Move it away, or "
             "give another folder."
+        )
+    needed_mb, left_mb = export_needs_mb(model, width), board.available_memory_mb()
+    if needed_mb is not None and left_mb is not None and needed_mb > left_mb:
+        raise ClipedgeError(
+            f"there is no file of {path.stem}; its export needs about {needed_mb:.0f} MiB of "
+            f"memory and {left_mb} MiB are left. On a larger machine: export-engine {flags}"
         )
 
 

@@ -7,7 +7,7 @@ from typing import Dict, List, NamedTuple, Optional, Sequence
 
 import numpy as np
 
-from clipedge.benchmarks.layer_costs import find_network
+from clipedge.benchmarks.layer_costs import Network, find_network
 from clipedge.benchmarks.speed.backends import TORCH_BACKENDS
 from clipedge.benchmarks.speed.plan import Job
 from clipedge.jetson import board
@@ -33,6 +33,9 @@ _COSTS: Dict[str, _Cost] = {
 }
 _COSTS.update(dict.fromkeys(TORCH_BACKENDS, _Cost(450.0, 3.0, 2.5)))
 _CLIPS = 2.0  # times the clips
+# Of export-engine, which compares with PyTorch in fp64; its clips are in it.
+_EXPORT = _Cost(400.0, 9.5, 3.7)
+_EXPORT_BATCH = 8
 
 
 def memory_needed_mb(
@@ -60,14 +63,16 @@ def memory_needed_mb(
     network = find_network(model, width, classes)
     if network is None:
         return None
-    weights_mb = _mib(sum(layer.weights for layer in network.layers))
-    layer_mb = _mib(batch * max(layer.inputs + layer.outputs for layer in network.layers))
     clips_mb = _mib(batch * int(np.prod(network.clip_shape)))
-    costs = [_COSTS[name] for name in _at_once(backend)]
     return _CLIPS * clips_mb + sum(
-        cost.base_mb + streams * (cost.weights * weights_mb + cost.layer * layer_mb)
-        for cost in costs
+        _takes_mb(_COSTS[name], network, batch, streams) for name in _at_once(backend)
     )
+
+
+def export_needs_mb(model: str, width: Optional[float]) -> Optional[float]:
+    """Return about how much memory the export of a network takes, in MiB; None where unknown."""
+    network = find_network(model, width)
+    return None if network is None else _takes_mb(_EXPORT, network, _EXPORT_BATCH, 1)
 
 
 def require_room(job: Job, backends: Sequence[str]) -> None:
@@ -102,6 +107,12 @@ def _at_once(backend: str) -> List[str]:
     if backend != AUTO:
         return [backend]
     return [name for name in BACKENDS if name in _COSTS and is_installed(name)]
+
+
+def _takes_mb(cost: _Cost, network: Network, batch: int, streams: int) -> float:
+    weights_mb = _mib(sum(layer.weights for layer in network.layers))
+    layer_mb = _mib(batch * max(layer.inputs + layer.outputs for layer in network.layers))
+    return cost.base_mb + streams * (cost.weights * weights_mb + cost.layer * layer_mb)
 
 
 def _mib(numbers: int) -> float:

@@ -358,6 +358,21 @@ def test_the_estimate_is_near_what_was_measured(backend, model, width, batch, me
     assert 0.75 < needed_mb / measured_mb < 1.4
 
 
+@pytest.mark.parametrize(
+    ("model", "width", "measured_mb"),
+    [("shufflenetv1", 0.5, 442), ("resnet101", None, 3280), ("i3d", None, 4583)],
+)
+def test_the_estimate_of_an_export_is_near_what_was_measured(model, width, measured_mb):
+    assert 0.9 < memory.export_needs_mb(model, width) / measured_mb < 1.4
+
+
+def test_an_export_that_does_not_fit_is_refused_before_it_is_tried(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory.board, "available_memory_mb", lambda: 3000)
+    with pytest.raises(ClipedgeError, match=r"export needs about 4\d\d\d MiB .* 3000 MiB are"):
+        exporting.export_row("i3d", None, tmp_path / "models")
+    assert not (tmp_path / "models").exists()
+
+
 def test_auto_needs_the_memory_of_all_that_are_installed(monkeypatch):
     def needed(backend):
         return memory.memory_needed_mb("resnet101", None, 27, 8, backend)
