@@ -6,9 +6,10 @@ import io
 import pytest
 from stand_ins.bench_documents import example_document, example_failure, example_row
 
+from clipedge.benchmarks.markup import bullets, escaped
 from clipedge.benchmarks.reports import columns
 from clipedge.benchmarks.reports.csv_table import csv_text
-from clipedge.benchmarks.reports.markdown import bullets, escaped, markdown_text
+from clipedge.benchmarks.reports.markdown import markdown_text
 
 
 def read_csv(document):

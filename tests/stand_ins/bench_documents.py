@@ -185,6 +185,8 @@ def example_document(
         "conditions_after": board_conditions(board),
         "busy_share_at_start": 0.01,
         "settings": {
+            "all": False,
+            "compare_backends": False,
             "batch": [8],
             "streams": [1],
             "duration_s": 5.0,
