@@ -3,13 +3,14 @@
 A machine that runs out of memory swaps for minutes or ends programs, and not only ours.
 """
 
-from typing import Dict, List, NamedTuple, Optional, Sequence
+import pathlib
+from typing import Dict, List, NamedTuple, Optional
 
 import numpy as np
 
 from clipedge.benchmarks.layer_costs import Network, find_network
 from clipedge.benchmarks.speed.backends import TORCH_BACKENDS
-from clipedge.benchmarks.speed.plan import Job
+from clipedge.benchmarks.speed.worker import Order
 from clipedge.jetson import board
 from clipedge.jetson.engine_manifest import ENGINE_SUFFIX
 from clipedge.jetson.runners.model_file import read_model_spec
@@ -75,32 +76,27 @@ def export_needs_mb(model: str, width: Optional[float]) -> Optional[float]:
     return None if network is None else _takes_mb(_EXPORT, network, _EXPORT_BATCH, 1)
 
 
-def require_room(job: Job, backends: Sequence[str]) -> None:
-    """Refuse to measure an ONNX file where the memory left does not suffice.
+def require_room(order: Order) -> None:
+    """Refuse to open an ONNX file where the memory that is left does not suffice.
 
     An engine's memory is the GPU's, and its library tells what is missing.
-
-    Args:
-        job: to be measured.
-        backends: that will be open at once, each in a process of its own.
 
     Raises:
         UsageError: there is too little.
         ClipedgeError: the file cannot be read.
     """
-    names = [name for name in backends if name != TENSORRT]
-    if job.path.suffix == ENGINE_SUFFIX or not names:
+    if order.path.endswith(ENGINE_SUFFIX) or order.backend == TENSORRT:
         return
-    spec = read_model_spec(job.path)
+    spec = read_model_spec(order.path)
     network = find_network(spec.model, spec.width)
     if network is None or network.clip_shape != spec.clip_shape:
         return
-    needed_mb = [
-        memory_needed_mb(spec.model, spec.width, spec.num_classes, job.batch, name, job.streams)
-        for name in names
-    ]
-    total_mb = sum(one for one in needed_mb if one is not None)
-    board.require_memory(total_mb, f"{job.path.name} in batches of {job.batch}")
+    needed_mb = memory_needed_mb(
+        spec.model, spec.width, spec.num_classes, order.batch, order.backend, order.streams
+    )
+    if needed_mb is not None:
+        name = pathlib.Path(order.path).name
+        board.require_memory(needed_mb, f"{name} in batches of {order.batch}")
 
 
 def _at_once(backend: str) -> List[str]:

@@ -12,6 +12,7 @@ from stand_ins import board
 from clipedge.benchmarks.speed import exporting, memory, table
 from clipedge.benchmarks.speed.plan import Job, find_models, jobs_of
 from clipedge.benchmarks.speed.table import files_of, table_plan
+from clipedge.benchmarks.speed.worker import Order
 from clipedge.jetson import paper
 from clipedge.jetson.errors import ClipedgeError, UsageError
 from clipedge.jetson.spec import METADATA_KEY, ClipSpec
@@ -385,12 +386,13 @@ def test_auto_needs_the_memory_of_all_that_are_installed(monkeypatch):
 
 def test_a_row_that_does_not_fit_is_refused_before_it_is_tried(written, tmp_path, monkeypatch):
     path = written(tmp_path / "i3d.onnx", ClipSpec("i3d", ("a", "b"), frames=64, size=224))
-    monkeypatch.setattr(memory.board, "available_memory_mb", lambda: 2000)
-    memory.require_room(Job(path, 1, 1), ["onnxruntime"])
+    order = Order(str(path), "onnxruntime", "fp32", 1, batch=1)
+    monkeypatch.setattr(memory.board, "available_memory_mb", lambda: 1000)
+    memory.require_room(order)
     with pytest.raises(UsageError, match=r"i3d.onnx in batches of 8 needs about 3\d\d\d MiB"):
-        memory.require_room(Job(path, 8, 1), ["onnxruntime"])
-    with pytest.raises(UsageError, match="i3d"):  # both are open at once
-        memory.require_room(Job(path, 1, 1), ["onnxruntime", "openvino", "torch-eager"])
-    memory.require_room(Job(path, 8, 1), ["tensorrt"])
+        memory.require_room(order._replace(batch=8))
+    with pytest.raises(UsageError, match=r"i3d"):
+        memory.require_room(order._replace(streams=4))
+    memory.require_room(order._replace(batch=8, backend="tensorrt"))
     other = written(tmp_path / "own.onnx", SPEC._replace(size=48))
-    memory.require_room(Job(other, 10000, 1), ["onnxruntime"])  # nobody knows
+    memory.require_room(order._replace(path=str(other), batch=10000))  # nobody knows
