@@ -6,7 +6,9 @@
 Rows are made by the benchmark's own ``make_row`` from invented timings, always the same ones.
 """
 
+import functools
 import hashlib
+import json
 import pathlib
 import tempfile
 from typing import Any, Dict, List, Optional, Sequence
@@ -209,9 +211,14 @@ def example_document(
 
 def board_conditions(name: str) -> Dict[str, Any]:
     """Return the conditions of a board of tests/fixtures/boards."""
+    return dict(json.loads(_conditions_json(name)))
+
+
+@functools.lru_cache(maxsize=None)
+def _conditions_json(name: str) -> str:
     with tempfile.TemporaryDirectory() as folder:
         files = BoardFiles(pathlib.Path(folder), name)
-        return read_conditions(folder, files.run, loaded={})
+        return json.dumps(read_conditions(folder, files.run, loaded={}))
 
 
 def _repeat(
