@@ -245,7 +245,9 @@ def _limits_ms(
     if network is None or device is None:
         return {}
     limit = limit_of(network, device, precision, batch)
-    return {one.layer.name: round(one.seconds * 1e3, 5) for one in limit.layers}
+    limits_ms = {one.layer.name: round(one.seconds * 1e3, 5) for one in limit.layers}
+    # What computes no product and fits into the cache has none.
+    return {name: limit_ms for name, limit_ms in limits_ms.items() if limit_ms > 0}
 
 
 def _by_kind(layers: Sequence[Dict[str, Any]]) -> Dict[str, Dict[str, float]]:

@@ -77,9 +77,9 @@ class TestLayerTimes:
             np.testing.assert_array_equal(runner.infer(clips), before)
 
     def test_clips_are_checked(self, backend, files, clips):
-        with open_runner(files[0], backend, 1) as runner:
-            with pytest.raises(ClipError, match="got dtype float64"):
-                runner.layer_times_ms(clips.astype(np.float64), 1)
+        refused = pytest.raises(ClipError, match="got dtype float64")
+        with open_runner(files[0], backend, 1) as runner, refused:
+            runner.layer_times_ms(clips.astype(np.float64), 1)
         with pytest.raises(UsageError, match="closed"):
             runner.layer_times_ms(clips, 1)
 
@@ -111,9 +111,9 @@ class TestOnnxruntimeProfile:
 
     def test_without_a_place_for_its_file_it_says_so(self, files, clips, folder, monkeypatch):
         monkeypatch.setattr(tempfile, "tempdir", str(folder / "absent"))
-        with open_runner(files[0], "onnxruntime", 1) as runner:
-            with pytest.raises(BackendError, match="folder for temporary files"):
-                runner.layer_times_ms(clips, 1)
+        refused = pytest.raises(BackendError, match="folder for temporary files")
+        with open_runner(files[0], "onnxruntime", 1) as runner, refused:
+            runner.layer_times_ms(clips, 1)
 
     def test_a_profile_that_is_cut_off_is_an_error(self, files, clips, monkeypatch):
         def cut_off(text):
