@@ -3,17 +3,65 @@
 import argparse
 import logging
 import sys
+from typing import Callable, Dict
 
+from clipedge.benchmarks.reports.csv_table import csv_text
+from clipedge.benchmarks.reports.html import page_text, require_plotly
+from clipedge.benchmarks.reports.markdown import markdown_text
 from clipedge.benchmarks.reports.terminal import heading_text, table_text
+from clipedge.benchmarks.speed.comparison import comparison_markdown, comparison_text
 from clipedge.benchmarks.speed.document import Document
+from clipedge.jetson.errors import UsageError
+from clipedge.jetson.files import make_folder, write_whole
 
 _log = logging.getLogger(__name__)
 
 
-def publish(document: Document, arguments: argparse.Namespace) -> None:
-    """Print the table and write the files asked for, of whatever is done."""
-    if document["rows"]:
-        sys.stdout.write(f"{heading_text(document)}\n\n{table_text(document)}\n")
-        sys.stdout.flush()
-    if arguments.json is not None and (document["complete"] or document["rows"]):
-        _log.info("Wrote %s", arguments.json)
+def _markdown(document: Document) -> str:
+    text = markdown_text(document)
+    if document["settings"]["compare_backends"]:
+        text += "\n" + comparison_markdown(document)
+    return text
+
+
+_WRITERS: Dict[str, Callable[[Document], str]] = {
+    "csv": csv_text,
+    "markdown": _markdown,
+    "html": page_text,
+}
+
+
+def check_targets(arguments: argparse.Namespace) -> None:
+    """Fail before the measurement, not after it.
+
+    Raises:
+        ClipedgeError: a file asked for cannot be written, or what draws the page is missing.
+    """
+    targets = {name: getattr(arguments, name) for name in ("json", *_WRITERS)}
+    wanted = {name: path for name, path in targets.items() if path is not None}
+    for name, path in wanted.items():
+        if path.is_dir():
+            raise UsageError(f"--{name} {path} is a folder; a file is needed.")
+        make_folder(path.parent)
+    if len({path.resolve() for path in wanted.values()}) < len(wanted):
+        raise UsageError("Two reports cannot go into one file; give each a name of its own.")
+    if arguments.html is not None:
+        require_plotly()
+
+
+def print_tables(document: Document) -> None:
+    """Print what was held fixed and the tables."""
+    parts = [heading_text(document), table_text(document)]
+    if document["settings"]["compare_backends"] and document["rows"]:
+        parts.append(comparison_text(document))
+    sys.stdout.write("\n\n".join(parts) + "\n")
+    sys.stdout.flush()
+
+
+def write_reports(document: Document, arguments: argparse.Namespace) -> None:
+    """Write the reports asked for, all but the document itself."""
+    for name, text_of in _WRITERS.items():
+        path = getattr(arguments, name)
+        if path is not None:
+            write_whole(path, text_of(document))
+            _log.info("Wrote %s", path)

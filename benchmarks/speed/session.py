@@ -6,6 +6,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tu
 
 from clipedge.benchmarks.speed.contender import Contender
 from clipedge.benchmarks.speed.interference import Bystanders
+from clipedge.benchmarks.speed.memory import require_room
 from clipedge.benchmarks.speed.rows import make_row
 from clipedge.benchmarks.speed.worker import Order
 from clipedge.jetson.conditions import Sampler
@@ -85,6 +86,7 @@ def measure_orders(
 
 
 def _open(order: Order, settings: Settings, stack: contextlib.ExitStack, title: str) -> _Open:
+    require_room(order)
     contender = stack.enter_context(_decided(order))
     with ProgressLine(f"{title} warm-up") as progress:
         return _Open(contender, contender.warm_up(settings.warmup_s, progress), [])
