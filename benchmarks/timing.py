@@ -16,13 +16,18 @@ BUSY_SHARE = 0.25
 _CLIP_SEED = 0
 _CLIPS_IN_MEMORY = 4  # the clips, and what a network makes of them, by size
 
-# The warm-up is over where a straight line through the newer half of the latencies rises or falls
-# by less than this share of their median, or by less than the line's own uncertainty.
+# The warm-up is over where a straight line through the newer half of the latencies is known to rise
+# or fall by less than this share of their median. Where noise hides so small a drift, it is over
+# after PATIENCE_S if the line is level within its own uncertainty.
 STEADY_DRIFT = 0.02
 SURE_STANDARD_ERRORS = 2.0
 LEAST_WARMUP_BATCHES = 10
 LEAST_WARMUP_S = 1.0
+PATIENCE_S = 6.0
 MOST_WARMUP_S = 20.0
+_MOST_POINTS = 16  # of the line: means of neighbours, so that noise which lasts is seen as noise
+_LOOK_AGAIN = 1.2  # times as many batches as at the last look, which so costs little
+_LOOKS = 2  # in a row that must find it steady: one may be chance
 
 Clock = Callable[[], float]
 Infer = Callable[[np.ndarray], np.ndarray]
@@ -35,7 +40,14 @@ class Warmup(NamedTuple):
 
     batches: int
     elapsed_s: float
-    steady: Optional[bool]  # None where a fixed time was asked for
+    steady: Optional[bool]  # None where a fixed time was asked for, or too few batches fit into it
+
+
+class Drift(NamedTuple):
+    """How a series of latencies rises (above 0) or falls from its start to its end."""
+
+    share: float  # of the median
+    error: float  # one standard error of the share
 
 
 class Timings(NamedTuple):
@@ -74,38 +86,54 @@ def warm_up(
     """
     planned_s = MOST_WARMUP_S if fixed_s is None else fixed_s
     latencies_ms: List[float] = []
+    level: List[bool] = []
+    look_at = float(LEAST_WARMUP_BATCHES)
     start_s = clock()
     while True:
         batch_start_s = clock()
         infer(clips)
         now_s = clock()
         latencies_ms.append((now_s - batch_start_s) * 1e3)
-        gone_s = now_s - start_s
+        gone_s, count = now_s - start_s, len(latencies_ms)
         if on_batch is not None:
             on_batch(gone_s, planned_s)
-        steady = None
-        if fixed_s is None:
-            enough = len(latencies_ms) >= LEAST_WARMUP_BATCHES and gone_s >= LEAST_WARMUP_S
-            steady = enough and is_steady(latencies_ms[len(latencies_ms) // 2 :])
-        if steady or gone_s >= planned_s:
-            return Warmup(len(latencies_ms), gone_s, steady)
+        if fixed_s is None and gone_s >= LEAST_WARMUP_S and count >= look_at:
+            look_at = count * _LOOK_AGAIN
+            drift = drift_of(latencies_ms[count // 2 :])
+            level.append(is_steady(drift, gone_s >= PATIENCE_S))
+        if all([*level[-_LOOKS:], len(level) >= _LOOKS]):
+            return Warmup(count, gone_s, True)
+        if gone_s >= planned_s:
+            # Whether it drifts now: what it did in all the half would be told too late.
+            known = fixed_s is None and count >= LEAST_WARMUP_BATCHES
+            newest = latencies_ms[-max(LEAST_WARMUP_BATCHES // 2, count // 4) :]
+            return Warmup(count, gone_s, is_steady(drift_of(newest), True) if known else None)
 
 
-def is_steady(latencies_ms: Sequence[float]) -> bool:
-    """Return whether a series of latencies neither rises nor falls from its start to its end.
+def is_steady(drift: Drift, patience_is_over: bool) -> bool:
+    """Return whether a drift is small, or, once ``patience_is_over``, not told from noise."""
+    if drift.error <= STEADY_DRIFT and abs(drift.share) <= STEADY_DRIFT:
+        return True
+    return patience_is_over and abs(drift.share) <= SURE_STANDARD_ERRORS * drift.error
 
-    A least-squares line is laid through them. Latencies beyond three times the spread of the middle
-    half are brought to that border first, so that a single hiccup is no drift.
+
+def drift_of(latencies_ms: Sequence[float]) -> Drift:
+    """Return the drift of five latencies or more, from a least-squares line through them.
+
+    Those beyond three times the spread of the middle half are brought to that border first, so
+    that a single hiccup is no drift.
     """
     values = np.asarray(latencies_ms, float)
     low, median, high = np.percentile(values, (25, 50, 75))
     values = np.clip(values, median - 3 * (high - low), median + 3 * (high - low))
-    place = np.linspace(-0.5, 0.5, len(values))
-    drift = float(np.dot(place, values) / np.dot(place, place))
+    values = np.array(
+        [part.mean() for part in np.array_split(values, min(len(values), _MOST_POINTS))]
+    )
+    place = (np.arange(len(values)) + 0.5) / len(values) - 0.5
+    drift = np.dot(place, values) / np.dot(place, place)
     left = values - values.mean() - drift * place
-    freedom = max(1, len(values) - 2)
-    error = float(np.sqrt(np.dot(left, left) / freedom / np.dot(place, place)))
-    return bool(abs(drift) <= max(STEADY_DRIFT * median, SURE_STANDARD_ERRORS * error))
+    error = np.sqrt(np.dot(left, left) / (len(values) - 2) / np.dot(place, place))
+    return Drift(float(drift / median), float(error / median))
 
 
 def measure(

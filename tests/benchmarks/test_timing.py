@@ -6,7 +6,8 @@ How often noise is taken for drift, and drift for noise, is counted over many se
 import numpy as np
 import pytest
 
-from clipedge.benchmarks.timing import Timings, measure, random_clips
+from clipedge.benchmarks import timing
+from clipedge.benchmarks.timing import Timings, drift_of, measure, random_clips, warm_up
 from clipedge.jetson.errors import UsageError
 from clipedge.jetson.spec import ClipSpec
 
@@ -78,6 +79,118 @@ def test_progress_ends_before_the_plan_does(batches):
         clock=clock,
     )
     assert seen == [(0.5, 2.0), (1.0, 2.0), (1.5, 2.0)]
+
+
+class Drifting:
+    """Stands in for time and a model whose latency follows `trend(seconds)`, with noise."""
+
+    def __init__(self, trend, noise=0.0, hiccups=0.0, batch_s=0.05, seed=0):
+        self.now_s = 0.0
+        self.trend = trend
+        self.noise = noise
+        self.hiccups = hiccups
+        self.batch_s = batch_s
+        self.random = np.random.RandomState(seed)
+
+    def __call__(self):
+        return self.now_s
+
+    def infer(self, clips):
+        factor = 1.0 + self.noise * self.random.randn()
+        if self.random.rand() < self.hiccups:
+            factor *= 3.0
+        self.now_s += self.batch_s * self.trend(self.now_s) * max(0.3, factor)
+        return clips
+
+    def warm_up(self, **asked):
+        return warm_up(self.infer, CLIPS, clock=self, **asked)
+
+    def excess(self):
+        """How far the latency now is from where it ends, as a share."""
+        return self.trend(self.now_s) / self.trend(1e6) - 1.0
+
+
+def level(t_s):
+    return 1.0
+
+
+def falling(t_s):
+    return 1.0 + 0.3 * np.exp(-t_s / 2.0)
+
+
+def rising(t_s):
+    return 1.3 - 0.3 * np.exp(-t_s / 2.0)
+
+
+def test_a_steady_model_is_warm_after_little_more_than_a_second():
+    found = Drifting(level, noise=0.01).warm_up()
+    assert found.steady is True
+    assert 1.0 <= found.elapsed_s < 2.0
+    assert found.batches == pytest.approx(found.elapsed_s / 0.05, rel=0.05)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.01, 0.05, 0.2])
+@pytest.mark.parametrize("trend", [falling, rising])
+def test_latencies_that_fall_or_rise_keep_the_warm_up_going(trend, noise):
+    left = []
+    for seed in range(20):
+        model = Drifting(trend, noise, seed=seed)
+        model.warm_up()
+        left.append(abs(model.excess()))
+    assert sorted(left)[17] < 0.02  # nine of ten; one second would leave 18 %
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.01, 0.05, 0.2])
+def test_noise_is_no_drift(noise):
+    found = [Drifting(level, noise, seed=seed).warm_up() for seed in range(20)]
+    assert sum(one.steady is not True for one in found) <= 1
+    assert sorted(one.elapsed_s for one in found)[17] < 15.0
+
+
+def test_a_hiccup_is_no_drift():
+    found = [Drifting(level, 0.01, hiccups=0.02, seed=seed).warm_up() for seed in range(20)]
+    assert all(one.steady for one in found)
+    assert sorted(one.elapsed_s for one in found)[10] < 3.0
+    one_hiccup = [10.0, 10.1, 9.9] * 10 + [40.0]
+    assert abs(drift_of(one_hiccup).share) < 0.02
+
+
+def test_a_drift_is_a_share_of_the_median_with_its_error():
+    drift = drift_of([100.0 + place / 10 for place in range(100)])
+    assert drift.share == pytest.approx(10.0 / 104.95, rel=0.02)
+    assert drift.error < 0.001
+    noisy = np.random.RandomState(0).normal(100.0, 10.0, 400)
+    assert 0.01 < drift_of(noisy).error < 0.03  # 10 % * sqrt(12 / 400)
+
+
+def test_a_model_that_never_becomes_steady_is_given_up_and_told():
+    found = Drifting(lambda t_s: 1.0 + t_s).warm_up()
+    assert found.steady is False
+    assert timing.MOST_WARMUP_S <= found.elapsed_s < timing.MOST_WARMUP_S + 2.0
+
+
+def test_too_few_batches_tell_nothing():
+    found = Drifting(level, batch_s=12.0).warm_up()
+    assert (found.batches, found.steady) == (2, None)
+
+
+@pytest.mark.parametrize(("fixed_s", "batches"), [(0.0, 1), (0.5, 10)])
+def test_a_fixed_warm_up_is_kept_and_runs_one_batch_at_least(fixed_s, batches):
+    found = Drifting(falling, batch_s=0.05 / falling(0.0)).warm_up(fixed_s=fixed_s)
+    assert found.steady is None
+    assert found.batches in (batches, batches + 1)
+
+
+def test_of_many_batches_a_drift_is_looked_for_now_and_then(monkeypatch):
+    looks = []
+    real = timing.drift_of
+    monkeypatch.setattr(timing, "drift_of", lambda some: looks.append(len(some)) or real(some))
+        timing, "drift_of", lambda values: looks.append(len(values)) or real(values)
+    )
+    clock = TurnedClock(1e-3 * (1.0 + 1e-4 * place) for place in range(20000))
+    found = warm_up(clock.infer, CLIPS, clock=clock)
+    assert (found.batches > 10000, found.steady) == (True, False)
+    assert sum(looks) < 5 * found.batches
 
 
 def test_clips_are_raw_pixels_and_the_same_each_time():
