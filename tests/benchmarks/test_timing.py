@@ -185,8 +185,6 @@ def test_of_many_batches_a_drift_is_looked_for_now_and_then(monkeypatch):
     looks = []
     real = timing.drift_of
     monkeypatch.setattr(timing, "drift_of", lambda some: looks.append(len(some)) or real(some))
-        timing, "drift_of", lambda values: looks.append(len(values)) or real(values)
-    )
     clock = TurnedClock(1e-3 * (1.0 + 1e-4 * place) for place in range(20000))
     found = warm_up(clock.infer, CLIPS, clock=clock)
     assert (found.batches > 10000, found.steady) == (True, False)
