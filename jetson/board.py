@@ -132,13 +132,23 @@ def package_versions() -> Dict[str, str]:
     }
 
 
-def processor_times() -> Optional[Tuple[int, int]]:
-    """Return idle and all ticks of all cores since the machine started, None where unknown."""
-    match = re.match(r"cpu +([\d ]+)", _read_text(ROOT, _PROCESSOR_TIMES))
-    if match is None:
+def processor_times(root: PathLike = ROOT) -> Optional[Tuple[int, int]]:
+    """Return idle and all ticks since the machine started, None where unknown.
+
+    They are of the cores that this process may use: in a container on a server, what runs on the
+    others does not matter, and would hide what does.
+    """
+    text = _read_text(root, _PROCESSOR_TIMES)
+    cores = {int(core): ticks for core, ticks in re.findall(r"^cpu(\d+) ([\d ]+)", text, re.M)}
+    if hasattr(os, "sched_getaffinity") and os.sched_getaffinity(0) <= set(cores):
+        counted = [cores[core] for core in os.sched_getaffinity(0)]
+    else:  # a sandbox that shows the sum alone
+        counted = re.findall(r"^cpu +([\d ]+)", text, re.M)
+    if not counted:
         return None
-    ticks = [int(part) for part in match.group(1).split()]
-    return ticks[3] + ticks[4], sum(ticks[:8])  # idle and waiting for disks; guests count twice
+    ticks = [[int(part) for part in line.split()] for line in counted]
+    # Idle is waiting for disks too; guests, behind the first eight, are counted in them already.
+    return sum(one[3] + one[4] for one in ticks), sum(sum(one[:8]) for one in ticks)
 
 
 def _operating_system(root: PathLike) -> str:

@@ -7,11 +7,12 @@ import datetime
 import json
 import logging
 import pathlib
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from clipedge.benchmarks.timing import warn_where_busy
 from clipedge.jetson import board
 from clipedge.jetson.conditions import read_conditions
+from clipedge.jetson.engine_manifest import sha256_of
 from clipedge.jetson.errors import ClipedgeError, UsageError
 from clipedge.jetson.files import PathLike, readable_os_error, write_whole
 from clipedge.jetson.version import own_version
@@ -20,6 +21,10 @@ NAME = "clipedge.bench"
 # Raised when a field changes its meaning or goes away; a new field does not raise it.
 VERSION = 2
 SCHEMA = f"{NAME}/{VERSION}"
+
+_NEEDED = ("machine", "conditions", "settings", "rows", "failures")
+# Of the machine's facts: where they differ, a run is not gone on with.
+_SAME_MACHINE = ("board", "cpu", "logical_cores", "architecture")
 
 Document = Dict[str, Any]
 
@@ -39,6 +44,7 @@ def new_document(settings: Dict[str, Any]) -> Document:
         "conditions": read_conditions(),
         "conditions_after": None,
         "busy_share_at_start": busy,
+        "sampler": None,
         "settings": settings,
         "packages": {},
         "limit_devices": {"cpu": None, "gpu": None, "missing": {}},
@@ -80,7 +86,7 @@ def read_document(path: PathLike) -> Document:
     schema = document.get("schema") if isinstance(document, dict) else None
     if schema != SCHEMA:
         raise UsageError(_wrong_schema(path, schema))
-    missing = [name for name in ("rows", "failures", "settings") if name not in document]
+    missing = [name for name in _NEEDED if name not in document]
     if missing:
         raise ClipedgeError(f"{path} is damaged: it has no {' and no '.join(missing)}.")
     return dict(document)
@@ -115,24 +121,44 @@ def measured_before(
 def resumable(path: pathlib.Path, settings: Dict[str, Any]) -> Optional[Document]:
     """Return the document of a run that was stopped, to go on with; None where there is none.
 
+    Rows of files that changed since are left out, and so are failures of jobs that gave no row:
+    they are measured again.
+
     Raises:
-        UsageError: it was measured with other settings.
+        UsageError: it was measured with other settings, or on another machine.
     """
     if not path.exists():
         return None
     document = read_document(path)
+    machine = board.machine_facts()
     changed = [
-        f"{name} was {document['settings'].get(name)!r} and is {value!r}"
-        for name, value in settings.items()
-        if document["settings"].get(name) != value
+        *_differences(document["settings"], settings, list(settings)),
+        *_differences(document["machine"], machine, _SAME_MACHINE),
     ]
     if changed:
         raise UsageError(
-            f"{path} was measured with other settings ({'; '.join(changed)}). Resume with the "
+            f"{path} was measured under other conditions ({'; '.join(changed)}). Resume with the "
             "same, or measure into another file."
         )
-    document["failures"] = []  # they are tried again
+    document["rows"] = [row for row in document["rows"] if not _has_changed(row)]
+    done = {(row["file"], row["batch"], row["streams"]) for row in document["rows"]}
+    document["failures"] = [
+        one for one in document["failures"] if (one["path"], one["batch"], one["streams"]) in done
+    ]
+    document.update(complete=False, ended_utc=None)
     return document
+
+
+def _differences(old: Dict[str, Any], new: Dict[str, Any], names: Sequence[str]) -> List[str]:
+    return [
+        f"{name} was {old.get(name)!r} and is {new[name]!r}"
+        for name in names
+        if old.get(name) != new[name]
+    ]
+
+
+def _has_changed(row: Dict[str, Any]) -> bool:
+    return pathlib.Path(row["file"]).is_file() and sha256_of(row["file"]) != row["sha256"]
 
 
 def _wrong_schema(path: pathlib.Path, schema: Any) -> str:

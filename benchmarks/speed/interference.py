@@ -20,7 +20,10 @@ class Bystanders:
         self._own_s = time.process_time()
 
     def share(self, measured_cpu_s: float) -> Optional[float]:
-        """Return the share of all cores' time, 0 to 1; None where the kernel does not tell.
+        """Return the share of the cores' time, 0 to 1; None where the kernel does not tell.
+
+        The cores are those that we may use; what other machines on the same host take of them
+        (steal) counts too. It is read in hundredths of a second.
 
         Args:
             measured_cpu_s: CPU time of the process that was measured; this one's is known.

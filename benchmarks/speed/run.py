@@ -115,9 +115,12 @@ def _measured(arguments: argparse.Namespace) -> Document:
     try:
         limits = LimitDevices(document, arguments.limit, arguments.threads)
         with Sampler() as sampler:
-            for number, step in enumerate(steps, 1):
-                title = f"[{number}/{len(steps)}] "
-                _measure_step(document, step, title, arguments, limits, sampler)
+            try:
+                for number, step in enumerate(steps, 1):
+                    title = f"[{number}/{len(steps)}] "
+                    _measure_step(document, step, title, arguments, limits, sampler)
+            finally:
+                document["sampler"] = sampler.facts()
         complete = True
     finally:
         # On an interrupt too: what is measured is not lost.

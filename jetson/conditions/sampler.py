@@ -76,6 +76,10 @@ class Sampler(Closing):
         with self._lock:
             return self._recording.series(start_s, end_s)
 
+    def facts(self) -> Dict[str, float]:
+        """Return ``every_s`` and ``cpu_share``, as plain JSON types."""
+        return {"every_s": self._every_s, "cpu_share": round(self.cpu_share(), 6)}
+
     def cpu_share(self) -> float:
         """Return the share of one core's time that the thread has used since it started."""
         return self._cpu_s / max(1e-9, time.monotonic() - self._started_s)

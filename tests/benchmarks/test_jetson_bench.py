@@ -83,7 +83,7 @@ def test_paper_columns_for_a_model_of_the_paper(model_writer, tmp_path, capsys):
     path = model_writer(tmp_path / "shufflenetv1_2.0x_random.onnx", spec, channels=1)
     assert cli.main([str(path), *QUICK]) == 0
     lines = capsys.readouterr().out.splitlines()
-    (row,) = [line for line in lines if line.startswith("shufflenetv1_2.0x_random")]
+    row = next(line for line in lines if line.startswith("shufflenetv1_2.0x_random"))
     assert row.split()[-2:] == ["161", "24"]
 
 
