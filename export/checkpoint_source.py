@@ -3,7 +3,7 @@
 import logging
 from typing import TYPE_CHECKING, NamedTuple, Optional
 
-from clipedge.export.parity import check_clips
+from clipedge.jetson.logits import check_clips
 from clipedge.jetson.spec import RANDOM_WEIGHTS, ClipSpec, numbered_labels
 
 if TYPE_CHECKING:

@@ -6,21 +6,20 @@ from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
-from clipedge.export.fp16_gate import limits_for, read_fp16_order, run_gate
+from clipedge.export.fp16_gate import read_fp16_order, run_gate
 from clipedge.export.parity import (
     LARGEST_TOLERANCE,
-    Comparison,
     Infer,
     ParityError,
-    check_clips,
-    compare,
     onnxruntime_infer,
 )
 from clipedge.jetson.errors import BackendError, ModelFileError
+from clipedge.jetson.logits import Comparison, check_clips, compare
 from clipedge.jetson.onnx_metadata import read_onnx_metadata
 from clipedge.jetson.progress import ProgressLine
 from clipedge.jetson.runners import Runner
 from clipedge.jetson.runners.model_file import reason_of
+from clipedge.jetson.runners.precision_gate import limits_for
 from clipedge.jetson.spec import ClipSpec
 
 # Four of each kind of check clip, with another seed than the export's check; one of each where a

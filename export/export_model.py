@@ -20,13 +20,12 @@ from clipedge.export.onnx_graph import HIGHEST_OPSET, LOWEST_OPSET, build_onnx
 from clipedge.export.parity import (
     ParityError,
     ParityReport,
-    check_clips,
     check_parity,
-    compare,
     onnxruntime_infer,
 )
 from clipedge.jetson.errors import ClipedgeError, UsageError
 from clipedge.jetson.files import PathLike, writable_folder, write_set
+from clipedge.jetson.logits import check_clips, compare
 from clipedge.jetson.recogniser_settings import RecogniserSettings, settings_path
 from clipedge.jetson.spec import RANDOM_WEIGHTS, SPEC_SUFFIX, ClipSpec
 

@@ -8,11 +8,11 @@ from typing import Any, Dict, List, NamedTuple, Sequence, Set, Tuple
 
 import numpy as np
 
-from clipedge.export.fp16_gate import ORDER_KEY, SIMULATED
 from clipedge.export.fp16_graph import LARGEST, LAYER_OPERATORS, float_tensors, load_graph, to_fp16
 from clipedge.export.fp16_simulation import NodeRunner, Steps, Tensors, simulated_logits
-from clipedge.export.parity import compare
 from clipedge.jetson.errors import ModelFileError
+from clipedge.jetson.logits import compare
+from clipedge.jetson.runners.precision_gate import ORDER_KEY, SIMULATED
 
 # A number this close to fp16's largest is called hot: the clips seen are few, and others may
 # reach four times as far.

@@ -50,7 +50,7 @@ def build_onnx(model: "torch.nn.Module", spec: ClipSpec, opset: int = 13) -> byt
     import onnx
     import torch
 
-    wrapped = _with_raw_pixels(model, spec)
+    wrapped = with_raw_pixels(model, spec)
     # Any clip will do to trace with; parity is checked on others.
     traced_clip = torch.from_numpy(
         np.random.default_rng(0).uniform(0, 255, (2, *spec.clip_shape)).astype(np.float32)
@@ -79,7 +79,14 @@ def build_onnx(model: "torch.nn.Module", spec: ClipSpec, opset: int = 13) -> byt
     return onnx_bytes
 
 
-def _with_raw_pixels(model: "torch.nn.Module", spec: ClipSpec) -> "torch.nn.Module":
+def with_raw_pixels(model: "torch.nn.Module", spec: ClipSpec) -> "torch.nn.Module":
+    """Return the module that is exported: a copy of ``model``, in eval mode, on the CPU.
+
+    It takes (N, 3, T, H, W) float32, RGB, 0-255, and returns (N, classes) float32 logits.
+
+    Raises:
+        ClipedgeError: the first layer is no convolution over colours.
+    """
     import torch
 
     class RawPixels(torch.nn.Module):

@@ -8,6 +8,7 @@ import numpy as np
 
 from clipedge.jetson.board import require_memory
 from clipedge.jetson.errors import ClipedgeError
+from clipedge.jetson.logits import Comparison, check_clips, compare, response
 from clipedge.jetson.progress import ProgressLine
 from clipedge.jetson.spec import ClipSpec
 
@@ -34,17 +35,6 @@ Infer = Callable[[np.ndarray], np.ndarray]
 
 class ParityError(ClipedgeError):
     """The exported file computes something else than the model."""
-
-
-class Comparison(NamedTuple):
-    """One batch, compared. ``relative_error`` is of the largest reference logit."""
-
-    batch: int
-    answers: int
-    max_abs_error: float
-    relative_error: float
-    top1_agree: int
-    finite: bool
 
 
 class ParityReport(NamedTuple):
@@ -120,32 +110,6 @@ class ParityReport(NamedTuple):
         )
 
 
-def check_clips(spec: ClipSpec, batch: int, seed: int) -> np.ndarray:
-    """Return clips that are unlike each other: noise, flat ones, and a bright disc on the move.
-
-    Returns:
-        (batch, 3, T, H, W) float32, RGB, whole numbers from 0 to 255, as a camera gives.
-    """
-    rng = np.random.default_rng(seed)
-    kinds = (_noise_clip, _moving_clip, _flat_clip)
-    clips = [kinds[index % len(kinds)](spec, rng) for index in range(batch)]
-    return np.round(np.stack(clips)).astype(np.float32)
-
-
-def compare(batch: int, reference: np.ndarray, candidate: np.ndarray) -> Comparison:
-    """Compare logits (N, classes) that were computed with this batch size."""
-    largest = float(np.abs(reference).max()) or 1.0
-    error = float(np.abs(reference - candidate).max())
-    return Comparison(
-        batch=batch,
-        answers=len(reference),
-        max_abs_error=error,
-        relative_error=error / largest,
-        top1_agree=int((reference.argmax(axis=1) == candidate.argmax(axis=1)).sum()),
-        finite=bool(np.isfinite(reference).all() and np.isfinite(candidate).all()),
-    )
-
-
 def check_parity(
     model: "torch.nn.Module", onnx_bytes: bytes, spec: ClipSpec, batches: Sequence[int] = (1, 8)
 ) -> ParityReport:
@@ -180,7 +144,7 @@ def check_parity(
     for batch in batches:
         some = clips[: max(batch, LEAST_CLIPS)]
         comparisons.append(compare(batch, exact[: len(some)], _in_batches(candidate, some, batch)))
-    report = ParityReport("PyTorch", "ONNX Runtime", rounding, _response(exact), comparisons)
+    report = ParityReport("PyTorch", "ONNX Runtime", rounding, response(exact), comparisons)
     if not report.passed:
         raise ParityError(
             f"{spec.file_stem}: the exported graph is wrong, so no file was written: {report}; "
@@ -222,11 +186,6 @@ def _in_batches(
     return np.concatenate(logits)
 
 
-def _response(logits: np.ndarray) -> float:
-    """How far the logits of a class move between clips at most, of the largest logit."""
-    return float(np.ptp(logits, axis=0).max()) / (float(np.abs(logits).max()) or 1.0)
-
-
 def onnxruntime_infer(onnx_bytes: bytes) -> Infer:
     """Return a function from clips to logits that runs an ONNX file on the CPU.
 
@@ -245,27 +204,3 @@ def onnxruntime_infer(onnx_bytes: bytes) -> Infer:
         return logits
 
     return infer
-
-
-def _noise_clip(spec: ClipSpec, rng: np.random.Generator) -> np.ndarray:
-    return rng.uniform(0.0, 255.0, spec.clip_shape)
-
-
-def _flat_clip(spec: ClipSpec, rng: np.random.Generator) -> np.ndarray:
-    colour = rng.uniform(0.0, 255.0, (3, 1, 1, 1))
-    return np.broadcast_to(colour, spec.clip_shape)
-
-
-def _moving_clip(spec: ClipSpec, rng: np.random.Generator) -> np.ndarray:
-    """A bright disc that crosses a sloping background."""
-    _, frames, height, width = spec.clip_shape
-    rows, columns = np.mgrid[0:height, 0:width]
-    start, end = rng.uniform(0.2, 0.8, (2, 2)) * (height, width)
-    slope = rows * rng.uniform(0.2, 1.0) + columns * rng.uniform(0.2, 1.0)
-    clip = np.empty(spec.clip_shape)
-    for frame in range(frames):
-        top, left = start + (end - start) * frame / max(frames - 1, 1)
-        disc = (rows - top) ** 2 + (columns - left) ** 2 < (0.15 * height) ** 2
-        for channel in range(3):
-            clip[channel, frame] = np.where(disc, 200.0 + 20 * channel, slope % 180.0)
-    return clip

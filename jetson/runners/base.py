@@ -42,6 +42,7 @@ class Runner(Closing, abc.ABC):
         backend: ``onnxruntime``, ``openvino`` or ``tensorrt``.
         batch_sizes: those the file takes, ascending; None where it takes any.
         last_timing_ms: of the last inference, where the backend runs on a GPU; else None.
+        parity: what the comparison with fp32 found, where the precision is another; else empty.
         auto_trial_ms: what ``auto`` measured of each backend before it chose this one; else empty.
     """
 
@@ -51,6 +52,7 @@ class Runner(Closing, abc.ABC):
         self.spec = spec
         self.batch_sizes = batch_sizes
         self.last_timing_ms: Optional[TimingMs] = None
+        self.parity: Dict[str, Any] = {}
         self.auto_trial_ms: Dict[str, float] = {}
         # Odd, so that the sample does not stay in the same columns of every row.
         self._sample_stride = int(np.prod(spec.clip_shape)) // SAMPLES_A_CLIP | 1

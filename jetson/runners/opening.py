@@ -20,6 +20,7 @@ from clipedge.jetson.errors import BackendError, ClipedgeError, ModelFileError, 
 from clipedge.jetson.files import PathLike, plain_path
 from clipedge.jetson.runners.base import Runner
 from clipedge.jetson.runners.model_file import read_model_spec
+from clipedge.jetson.runners.precision_gate import open_compared
 from clipedge.jetson.spec import ClipSpec
 
 AUTO = "auto"
@@ -81,16 +82,17 @@ def open_runner(
             takes the fastest. Engines run with ``tensorrt`` alone, ONNX files with the others.
         threads: of the CPU, for one inference; None: as many as the machine has physical cores.
             An engine runs on the GPU and takes none.
-        precision: of the arithmetic; other than fp32 only where it is asked for by name. That of
-            an engine was chosen when it was built.
+        precision: of the arithmetic; other than fp32 only where it is asked for by name, and after
+            its logits were compared with fp32's. That of an engine was chosen when it was built.
         batch: clips at once that ``auto`` times; None: the fewest that the file takes.
 
     Raises:
         UsageError: there is no such file, backend or precision, threads is not above 0, or the
             backend does not run this kind of file.
         ModelFileError: the file is damaged, no ONNX model, or does not fit its ClipSpec.
-        BackendError: the backend is not installed, has no GPU, or cannot compute in this
-            precision; as EngineMismatchError: the engine belongs to another machine.
+        BackendError: the backend is not installed, has no GPU, cannot compute in this precision
+            or is too far from fp32 in it; as EngineMismatchError: the engine belongs to another
+            machine.
     """
     path = pathlib.Path(plain_path(path))
     _check_arguments(backend, threads, precision)
@@ -195,9 +197,15 @@ def _open(name: str, path: PathLike, spec: ClipSpec, threads: int, precision: st
             f"Install it again: pip install --force-reinstall {entry.package}"
         ) from None
     make = getattr(module, entry.runner)
-    extra = {"precision": precision} if len(entry.precisions) > 1 else {}
-    runner: Runner = make(path, spec, threads, **extra)
-    return runner
+
+    def open_in(precision: str) -> Runner:
+        extra = {"precision": precision} if len(entry.precisions) > 1 else {}
+        runner: Runner = make(path, spec, threads, **extra)
+        return runner
+
+    if precision == DEFAULT_PRECISION:
+        return open_in(precision)
+    return open_compared(open_in, path, precision)
 
 
 def _fastest(names: List[str], opener: Callable[[str], Runner], batch: Optional[int]) -> Runner:

@@ -102,14 +102,18 @@ class OpenvinoRunner(Runner):
         return median_times_ms(timed)
 
     def describe(self) -> Dict[str, Any]:
-        """Return backend, version, device, threads and precision."""
-        return {
+        """Return backend, version, device, threads and precision.
+
+        ``parity`` is there in precisions other than fp32: what the comparison with it found.
+        """
+        facts = {
             "backend": self.backend,
             "version": openvino.__version__.split("-")[0],
             "device": _DEVICE,
             "threads": self._threads,
             "precision": self._precision,
         }
+        return dict(facts, parity=dict(self.parity)) if self.parity else facts
 
     def close(self) -> None:
         """Free the inference requests and with them the compiled graphs."""

@@ -7,12 +7,14 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from clipedge.export.checkpoint_source import settle_batch_norms
-from clipedge.export.fp16_gate import LARGEST_RANDOM_ERROR, Limits, run_gate
+from clipedge.export.fp16_gate import run_gate
 from clipedge.export.fp16_graph import to_fp16
 from clipedge.export.fp16_simulation import simulated_logits
 from clipedge.export.onnx_graph import build_onnx
-from clipedge.export.parity import check_clips, onnxruntime_infer
+from clipedge.export.parity import onnxruntime_infer
 from clipedge.jetson.errors import ModelFileError
+from clipedge.jetson.logits import check_clips
+from clipedge.jetson.runners.precision_gate import LARGEST_RANDOM_ERROR, Limits
 from clipedge.jetson.spec import METADATA_KEY, ClipSpec
 from clipedge.trainside.models import create_model, list_models, widths
 

@@ -8,17 +8,17 @@ import pytest
 from onnx import helper, numpy_helper
 
 from clipedge.export.fp16_gate import (
-    ORDER_KEY,
     Fp16GateError,
-    limits_for,
     read_fp16_order,
     run_gate,
 )
 from clipedge.export.fp16_graph import to_fp16
 from clipedge.export.fp16_ranking import rank_layers, with_fp16_order
 from clipedge.export.fp16_simulation import simulated_logits
-from clipedge.export.parity import check_clips, onnxruntime_infer
+from clipedge.export.parity import onnxruntime_infer
 from clipedge.jetson.errors import ModelFileError
+from clipedge.jetson.logits import check_clips
+from clipedge.jetson.runners.precision_gate import ORDER_KEY, limits_for
 from clipedge.jetson.spec import METADATA_KEY, ClipSpec
 
 SPEC = ClipSpec(model="chain", labels=("a", "b", "c", "d"), dataset="mine", frames=2, size=8)
@@ -80,16 +80,17 @@ def test_a_harmless_model_needs_nothing_put_back():
 
 def test_exactly_the_layers_that_hand_on_what_overflows_are_put_back():
     report = gate(OVERFLOWS)
-    assert report.rounds[0].infinite_clips + report.rounds[0].nan_clips > 0
+    first = report.rounds[0].judged
+    assert first.infinite_clips + first.nan_clips > 0
     assert report.fp32_layers == ("two", "two_relu", "three")
-    assert report.rounds[-1].relative_error < 5e-3
+    assert report.rounds[-1].judged.relative_error < 5e-3
 
 
 def test_exactly_the_layer_whose_weights_fp16_cannot_tell_apart_is_put_back():
     report = gate(INEXACT)
-    assert not report.rounds[0].passed
+    assert not report.rounds[0].judged.passed
     assert report.fp32_layers == ("three",)
-    assert report.rounds[-1].relative_error < 5e-3
+    assert report.rounds[-1].judged.relative_error < 5e-3
 
 
 def test_a_model_that_fp16_spoils_everywhere_fails_naming_layers():

@@ -26,8 +26,8 @@ from clipedge.export.graph_forms import (
     rewrite,
 )
 from clipedge.export.onnx_graph import build_onnx
-from clipedge.export.parity import check_clips
 from clipedge.jetson.errors import ModelFileError, UsageError
+from clipedge.jetson.logits import check_clips
 from clipedge.jetson.spec import METADATA_KEY, ClipSpec
 from clipedge.trainside.models import create_model, list_models, widths
 

@@ -8,8 +8,9 @@ import torch
 
 from clipedge.export.checkpoint_source import settle_batch_norms
 from clipedge.export.onnx_graph import INPUT_NAME, OUTPUT_NAME, build_onnx
-from clipedge.export.parity import check_clips, check_parity
+from clipedge.export.parity import check_parity
 from clipedge.jetson.errors import ClipedgeError
+from clipedge.jetson.logits import check_clips
 from clipedge.jetson.spec import METADATA_KEY, ClipSpec, spec_from_json
 from clipedge.trainside.models import create_model, list_models, widths
 

@@ -14,9 +14,9 @@ import pytest
 from stand_ins import RTX_3060, TITAN_XP, TX2, board
 
 from clipedge.export import cli, engine_builder
-from clipedge.export.fp16_gate import ORDER_KEY
 from clipedge.export.parity import onnxruntime_infer
 from clipedge.jetson import files
+from clipedge.jetson.runners.precision_gate import ORDER_KEY
 
 _TESTS = pathlib.Path(__file__).resolve().parent.parent
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -6,17 +6,19 @@ import numpy as np
 import pytest
 
 from clipedge.export.fp16_gate import (
-    ORDER_KEY,
-    RELATIVE_ERROR,
     Fp16GateError,
-    Limits,
-    limits_for,
     read_fp16_order,
     refuse_int8,
     run_gate,
     slow_fp16_warning,
 )
 from clipedge.jetson.errors import BackendError, ClipedgeError, ModelFileError, UsageError
+from clipedge.jetson.runners.precision_gate import (
+    ORDER_KEY,
+    RELATIVE_ERROR,
+    Limits,
+    limits_for,
+)
 from clipedge.jetson.spec import METADATA_KEY, ClipSpec
 
 REFERENCE = np.array([[4.0, 1.0, -3.0], [-1.0, 5.0, 0.0], [0.0, -2.0, 3.0]], np.float32)
@@ -104,7 +106,7 @@ def test_one_nan_or_infinity_never_passes(value):
     answers[1, 2] = value
     told = []
     report = run_gate(REFERENCE, Engines("a", answers=answers), ORDER, progress=told.append)
-    first = report.rounds[0]
+    first = report.rounds[0].judged
     assert (first.nan_clips, first.infinite_clips) == ((1, 0) if np.isnan(value) else (0, 1))
     assert not first.passed
     assert report.passed
@@ -125,7 +127,7 @@ def test_a_tie_that_falls_the_other_way_is_no_disagreement():
     reference = np.array([[1.00, 1.01, 0.0], [5.0, 0.0, 0.0]], np.float32)
     answers = np.array([[1.01, 1.00, 0.0], [5.0, 0.0, 0.0]], np.float32)
     (only,) = run_gate(reference, lambda _: answers, []).rounds
-    assert (only.top1_agree, only.disagreements) == (1, 0)
+    assert (only.judged.top1_agree, only.judged.disagreements) == (1, 0)
 
 
 def test_another_class_on_top_is_a_disagreement_beyond_the_error_allowed():
