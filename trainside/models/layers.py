@@ -2,6 +2,7 @@
 
 import warnings
 
+import torch
 from torch import Tensor, nn
 from torch.jit import TracerWarning  # type: ignore[attr-defined]  # exported, not listed
 
@@ -75,6 +76,10 @@ def initialise(model: nn.Module) -> None:
 
 
 def _static_sizes(x: Tensor) -> tuple[int, int, int, int]:
+    tracing = torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
+    if not tracing:  # torch.compile cannot follow the warnings below
+        channels, frames, height, width = x.shape[1:]
+        return channels, frames, height, width
     # While torch.onnx traces, sizes are traced values and would become Shape nodes. Only the batch
     # of an exported graph is dynamic, so the others are meant to be constants.
     with warnings.catch_warnings():
