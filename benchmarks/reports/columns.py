@@ -5,11 +5,13 @@
 
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 
+from clipedge.benchmarks.layer_costs import KINDS
 from clipedge.benchmarks.speed.rows import row_name
 
 Row = Dict[str, Any]
 
 DASH = "-"
+_LONGEST_NAME = 24  # of a layer
 
 
 class Column(NamedTuple):
@@ -60,6 +62,11 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
+def whole_percent(share: float) -> str:
+    """Write a share of 1 without a fraction."""
+    return f"{100 * share:.0f} %"
+
+
 def times(ratio: float) -> str:
     """Write a ratio."""
     return f"{ratio:.2f}x"
@@ -80,6 +87,11 @@ def most_of_others(row: Row) -> Optional[float]:
     """Return the largest share of the cores' time that other programs took in a repeat."""
     known = [one["others_share"] for one in row["repeats"] if one["others_share"] is not None]
     return max(known) if known else None
+
+
+def _end_of_name(name: str) -> str:
+    """Return the end of a layer's name, which tells it from others, where it is long."""
+    return name if len(name) <= _LONGEST_NAME else "..." + name[3 - _LONGEST_NAME :]
 
 
 MODEL = Column("name", "model", row_name)
@@ -108,7 +120,7 @@ ON_GPU = (
     Column("staging_median_ms", "staging ms", field("gpu_median_ms", "staging"), rounded(2)),
     Column(
         "clips_per_s_without_copies",
-        "clips/s without copies",
+        "without copies",
         field("clips_per_s_without_copies"),
         rounded(1),
     ),
@@ -122,10 +134,11 @@ ENERGY = (
     Column("cpu_mean_mhz", "CPU MHz", field("span", "cpu_mhz", "mean"), rounded(0)),
     Column("emc_mean_mhz", "EMC MHz", field("span", "emc_mhz", "mean"), rounded(0)),
 )
+GPU_MEMORY = Column("gpu_mb", "GPU MiB", field("memory", "gpu_mb"), rounded(0))
 MEMORY = (
     Column("process_peak_mb", "process MiB", field("memory", "process_peak_mb"), rounded(0)),
     Column("model_mb", "model MiB", field("memory", "model_mb"), rounded(0)),
-    Column("gpu_mb", "GPU MiB", field("memory", "gpu_mb"), rounded(0)),
+    GPU_MEMORY,
 )
 RATIOS = (
     Column("ratio_to_titan_xp", "to Xp", field("paper", "ratio_to_titan_xp"), times),
@@ -144,6 +157,28 @@ ACCURACY = (
     Column(
         "paper_ucf101_top1_percent", "UCF-101 %", field("paper", "ucf101_top1_percent"), rounded(2)
     ),
+)
+
+
+def _of_slowest(key: str) -> Callable[[Row], Any]:
+    """Return a function that takes a value of a row's slowest layer."""
+
+    def value(row: Row) -> Any:
+        layers = field("profile", "layers")(row)
+        return max(layers, key=lambda one: float(one["median_ms"])).get(key) if layers else None
+
+    return value
+
+
+# Of a row with a profile.
+LAYERS = (
+    Column("slowest_layer", "slowest layer", _of_slowest("name"), _end_of_name),
+    Column("slowest_layer_ms", "ms", _of_slowest("median_ms"), rounded(2)),
+    Column("slowest_layer_limit_ms", "at least", _of_slowest("limit_ms"), rounded(2)),
+    *[
+        Column(f"{kind}_share", kind, field("profile", "by_kind", kind, "share"), whole_percent)
+        for kind in (*KINDS, "other")
+    ],
 )
 
 
@@ -186,6 +221,7 @@ ALL = (
     *ON_GPU,
     *ENERGY,
     *MEMORY,
+    *LAYERS,
     *_LIMIT,
     TITAN_XP,
     RATIOS[0],

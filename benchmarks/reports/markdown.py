@@ -11,6 +11,7 @@ _COLUMNS = (
     *columns.SPEED,
     *columns.ON_GPU,
     *columns.ENERGY[:2],
+    *columns.MEMORY,
     columns.SHARE_BY_LAYER,
     columns.TITAN_XP,
     columns.RATIOS[0],

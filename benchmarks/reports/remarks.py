@@ -71,6 +71,8 @@ def warning_lines(document: Document) -> List[str]:
                 f" x {row['streams']}" if row["streams"] > 1 else ""
             )
         lines += [f"{name}: {one_line(warning)}" for warning in row["warnings"]]
+        if row["profile"] and row["profile"]["layers"] is None:
+            lines.append(f"{name}: no time of a layer: {one_line(row['profile']['reason'])}")
     return lines
 
 
@@ -83,6 +85,8 @@ def notes(rows: Sequence[Dict[str, Any]]) -> List[str]:
         lines[0] = "Latencies are of a whole batch; x2 behind a backend: on 2 threads."
     if any(row["streams"] > 1 for row in rows):
         lines.append("Batch 8 x 2: two batches of 8 at once, each in a context of its own.")
+    if any(row["clips_per_s_without_copies"] for row in rows):
+        lines.append("Without copies: clips/s as if the clips were in the GPU's memory already.")
     lines += _paper_notes(rows)
     if any(row["random_weights"] for row in rows):
         lines.append("Models named 'random' have random weights: good for speed only.")

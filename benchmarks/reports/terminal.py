@@ -10,22 +10,25 @@ from clipedge.jetson.command_line import format_table
 WIDTH = 120  # of the terminal; what is the same in every row moves above a table that is wider
 
 _SAID_ONCE = (columns.BACKEND, columns.BATCH)
+_LAYERS_TITLE = "Layers: the slowest, the least it could take, shares of time by kind:"
+_ON_GPU = (*columns.ON_GPU, columns.GPU_MEMORY)
 
 
 def table_text(document: Document) -> str:
     """Return the tables of results, what failed and why, and notes.
 
     The first table has the speeds. Below it stand, where rows have them: the parts of the time on
-    a GPU, power and energy, and the paper's accuracies with ratios to its speeds. Columns that no
-    row has a value for are left out.
+    a GPU, power and energy, layers, and the paper's accuracies with ratios to its speeds. Columns
+    that no row has a value for are left out.
     """
     rows = document["rows"]
     blocks = [_speed_table(rows)] if rows else []
     blocks += [
         f"{title}\n{table}"
         for title, table in (
-            ("On the GPU, median of a batch:", _side_table(rows, columns.ON_GPU)),
+            ("On the GPU, median of a batch:", _side_table(rows, _ON_GPU)),
             ("Power and energy:", _side_table(rows, columns.ENERGY)),
+            (_LAYERS_TITLE, _side_table(rows, columns.LAYERS)),
             ("Ratio to the paper, and its top-1 accuracy:", _paper_table(rows)),
         )
         if table
@@ -74,7 +77,8 @@ def _side_table(rows: Sequence[Dict[str, Any]], figures: Sequence[Column]) -> st
     known = [row for row in rows if columns.filled(figures, [row])]
     if not known:
         return ""
-    return _table([columns.MODEL, *_SAID_ONCE, *columns.filled(figures, known)], known)
+    named = [one for one in _SAID_ONCE if len({one.cell(row) for row in rows}) > 1]
+    return _table([columns.MODEL, *named, *columns.filled(figures, known)], known)
 
 
 def _paper_table(rows: Sequence[Dict[str, Any]]) -> str:

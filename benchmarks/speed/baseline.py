@@ -204,8 +204,8 @@ def _conclusion(found: Sequence[Change], max_regression: float) -> str:
     compared = sum(change.ratio is not None for change in found)
     count = len(names[REGRESSED])
     text = (
-        f"{count or 'None'} of {compared} compared {'is' if count < 2 else 'are'} slower by more "
-        f"than {100 * max_regression:g} % and the noise"
+        f"{count or 'No row'} of {compared} {'is' if count < 2 else 'are'} slower by more than "
+        f"{100 * max_regression:g} % and the noise"
     )
     if names[REGRESSED]:
         text += f" ({', '.join(names[REGRESSED])})"

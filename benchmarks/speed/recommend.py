@@ -9,6 +9,8 @@ from clipedge.jetson.errors import UsageError
 
 Row = Dict[str, Any]
 
+_MOST_NAMED = 3  # of the models that were not measured
+
 
 class Candidate(NamedTuple):
     """A model with the row that speaks for it."""
@@ -104,12 +106,11 @@ def _speaker(several: Sequence[Candidate], min_cps: float) -> Candidate:
 def _none_fits(best_first: Sequence[Candidate], min_cps: float, dataset: str) -> str:
     fastest = max(best_first, key=lambda one: one.slowest)
     count = len(best_first)
-    which = "The one model" if count == 1 else f"None of {count} models"
-    verb = "does not reach" if count == 1 else "reaches"
     short = 1.0 - fastest.slowest / min_cps
+    which = "the one model measured" if count == 1 else f"the fastest of {count} models"
     return (
-        f"{which} {verb} {min_cps:g} clips/s: {'it' if count == 1 else 'the fastest'}, "
-        f"{_name(fastest.row)} ({_percent(fastest)} on {paper.DATASETS[dataset]} as published), "
+        f"None reaches {min_cps:g} clips/s: {which}, {_name(fastest.row)} "
+        f"({_percent(fastest)} on {paper.DATASETS[dataset]} as published), "
         f"makes {_figures(fastest)}: {100 * short:.1f} % too few."
     )
 
@@ -130,6 +131,8 @@ def _unmeasured(document: Document, percent: float, dataset: str) -> List[str]:
         accuracy = getattr(row, f"{dataset}_top1_percent")
         if accuracy is not None and accuracy > percent and (row.model, row.width) not in measured:
             names.append(_name({"model": row.model, "width": row.width}))
+    if len(names) > _MOST_NAMED:
+        names[_MOST_NAMED:] = [f"{len(names) - _MOST_NAMED} more"]
     return [f"more accurate but not measured: {', '.join(names)}"] if names else []
 
 

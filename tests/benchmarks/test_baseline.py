@@ -216,7 +216,7 @@ def test_the_text_has_figures_reasons_and_one_line_of_conclusion():
     ]
     assert lines[-2] == "The conditions differ: power mode MAXQ, was MAXN."
     assert lines[-1] == (
-        "1 of 2 compared is slower by more than 5 % and the noise (shufflenetv1_2.0x_jester)."
+        "1 of 2 is slower by more than 5 % and the noise (shufflenetv1_2.0x_jester)."
     )
     unsure = compared(example_row(rates=[80.0, 90.0, 101.0]), example_row())
     assert "measure both again with more --repeats" in changes_text(unsure, ALLOWED)

@@ -6,6 +6,7 @@ import pytest
 from stand_ins.bench_documents import (
     example_document,
     example_failure,
+    example_profile,
     example_row,
     example_rows,
 )
@@ -93,14 +94,16 @@ def test_two_streams_stand_behind_the_batch_with_a_note():
 
 def test_copies_have_a_table_where_a_gpu_ran():
     gpu = example_row(backend="tensorrt")
+    gpu["memory"] = dict(gpu["memory"], gpu_mb=63.25)
     found = blocks(table(gpu, example_row()))["On the GPU, median of a batch:"]
-    assert found[0].split("  ")[-1] == "clips/s without copies"
+    assert found[0].split("  ")[-2:] == ["without copies", "GPU MiB"]
     assert len(found) == 3  # header, line, and the one row of the two
     parts = gpu["gpu_median_ms"]
     shown = [f"{parts[name]:.2f}" for name in ("h2d", "compute", "d2h", "staging")]
-    assert found[2].split()[-5:] == [
+    assert found[2].split()[-6:] == [
         *shown,
         "{:.1f}".format(gpu["clips_per_s_without_copies"]),
+        "63",
     ]
     assert "On the GPU" not in table(example_row())
 
@@ -110,8 +113,33 @@ def test_power_and_energy_have_a_table_where_they_are_known():
     lines = blocks(table(row, example_row()))["Power and energy:"]
     assert len(lines) == 3
     energy = "{:.3g}".format(row["span"]["energy_per_clip_j"])
-    assert lines[2].split()[5:7] == ["8.40", energy]
+    assert lines[2].split()[1:3] == ["8.40", energy]
     assert "Power and energy" not in table(example_row())
+
+
+def test_layers_have_a_table_where_there_is_a_profile():
+    profile = example_profile()
+    text = table(example_row(profile=profile), example_row())
+    title = "Layers: the slowest, the least it could take, shares of time by kind:"
+    header, _, line = blocks(text)[title]
+    assert [one for one in header.split("  ") if one] == [
+        *("model", "slowest layer", "   ms", "at least", "stem", "depthwise", "head", "other")
+    ]
+    assert line.split() == [
+        *("shufflenetv1_2.0x_jester", "...res/features.0.0/Conv", "12.50", "6.25"),
+        *("74", "%", "19", "%", "1", "%", "7", "%"),
+    ]
+    assert "Layers" not in table(example_row())
+    failed = dict(profile, layers=None, by_kind=None, reason="This backend\ntells none.")
+    text = table(example_row(profile=failed))
+    assert "  shufflenetv1_2.0x_jester: no time of a layer: This backend tells none." in text
+
+
+def test_side_tables_name_the_backend_where_it_differs():
+    rows = [example_row(power_w=8.4), example_row("squeezenet", None, power_w=8.4)]
+    assert "backend" not in blocks(table(*rows))["Power and energy:"][0]
+    other = example_row(backend="onnxruntime", power_w=8.4)
+    assert "backend" in blocks(table(*rows, other))["Power and energy:"][0]
 
 
 def test_ratios_and_accuracies_stand_beside_models_of_the_paper():

@@ -186,6 +186,7 @@ def example_document(
         "conditions": conditions,
         "conditions_after": board_conditions(board),
         "busy_share_at_start": 0.01,
+        "sampler": {"every_s": 0.5, "cpu_share": 0.004},
         "settings": {
             "all": False,
             "compare_backends": False,
