@@ -84,8 +84,8 @@ def _row(row: Dict[str, Any], name: str, most: int) -> Dict[str, Any]:
         "paper": {key: published.get(f"{key}_clips_per_s") for key in ("titan_xp", "jetson_tx2")},
         "mflops": published.get("mflops"),
         "latency_ms": row["latency_ms"],
-        "latencies_ms": thinned(row["latencies_ms"], most),
-        "batches": len(row["latencies_ms"]),
+        "latencies_ms": thinned(row["latencies_ms"] or [], most),
+        "batches": len(row["latencies_ms"] or []),
         "t_s": series.get("t_s") or [],
         "series": {
             key: values if any(value is not None for value in values) else None

@@ -4,7 +4,7 @@
   const section = at("front");
   const select = at("dataset");
   const rate = at("min-rate");
-  const published = (key) => rows.filter((row) => row.accuracy[key] !== null);
+  const published = (key) => rows.filter((row) => row.accuracy[key] !== null && row.clips_per_s > 0);
 
   /* The rows that no other one equals or beats in both, the slowest first. */
   const frontOf = (points) => {
@@ -144,7 +144,7 @@
       height,
     );
     at("choice").textContent = answer(front, least);
-    const without = rows.filter((row) => row.accuracy[select.value] === null).map((row) => row.name);
+    const without = rows.filter((row) => !some.includes(row)).map((row) => row.name);
     at("front-list").textContent =
       `On the front, from the most accurate to the fastest: ${front.map((row) => `${row.name} (${figures(row)})`).join("; ")}.` +
       (without.length ? ` Not shown, for the paper has no accuracy of them: ${without.length > 8 ? `${without.length} rows` : without.join("; ")}.` : "");

@@ -9,7 +9,7 @@
     ["p99", "p99", "x-thin-open", "accent"],
     ["max", "slowest", "circle-open", "quiet"],
   ];
-  const known = rows.filter((row) => row.latencies_ms.length && row.latency_ms.median > 0);
+  const known = rows.filter((row) => row.latencies_ms.length && row.latency_ms && row.latency_ms.median > 0);
   const scale = (row) => (unit.value === "ms" ? 1 : 1 / row.latency_ms.median);
 
   const shape = (row, index) => ({
