@@ -10,6 +10,7 @@ import pytest
 from stand_ins import board
 
 from clipedge.benchmarks.speed import exporting, memory, table
+from clipedge.benchmarks.speed.backends import BENCH_BACKENDS
 from clipedge.benchmarks.speed.plan import Job, find_models, jobs_of
 from clipedge.benchmarks.speed.table import files_of, table_plan
 from clipedge.benchmarks.speed.worker import Order
@@ -350,6 +351,13 @@ MEASURED_MB = [
     ("openvino", "resnet101", None, 8, 1269),
     ("openvino", "i3d", None, 1, 384),
     ("openvino", "i3d", None, 8, 1681),
+    ("torch-eager", "shufflenetv1", 0.5, 8, 327),
+    ("torch-eager", "mobilenetv2", 1.0, 8, 685),
+    ("torch-eager", "resnet101", None, 8, 833),
+    ("torch-eager", "i3d", None, 8, 2245),
+    ("torch-channels-last", "i3d", None, 8, 2349),
+    ("torch-compile", "mobilenetv2", 1.0, 8, 668),
+    ("torch-compile", "squeezenet", None, 8, 620),
 ]
 
 
@@ -372,6 +380,12 @@ def test_an_export_that_does_not_fit_is_refused_before_it_is_tried(tmp_path, mon
     with pytest.raises(ClipedgeError, match=r"export needs about 4\d\d\d MiB .* 3000 MiB are"):
         exporting.export_row("i3d", None, tmp_path / "models")
     assert not (tmp_path / "models").exists()
+
+
+def test_every_backend_of_the_cpu_has_an_estimate():
+    for backend in BENCH_BACKENDS:
+        if backend != "tensorrt":
+            assert memory.memory_needed_mb("squeezenet", None, 27, 8, backend) > 0
 
 
 def test_auto_needs_the_memory_of_all_that_are_installed(monkeypatch):
