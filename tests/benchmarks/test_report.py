@@ -126,7 +126,7 @@ def test_layers_have_a_table_where_there_is_a_profile():
         *("model", "slowest layer", "ms", "at least", "stem", "depthwise", "head", "other")
     ]
     assert line.split() == [
-        *("shufflenetv1_2.0x_jester", "...res/features.0.0/Conv", "12.50", "6.25"),
+        *("shufflenetv1_2.0x_jester", "...s.0/features.0.0/Conv", "12.50", "6.25"),
         *("74", "%", "19", "%", "1", "%", "7", "%"),
     ]
     assert "Layers" not in table(example_row())
