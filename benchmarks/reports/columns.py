@@ -3,6 +3,7 @@
 ``None`` is a value the document has not; it is shown as a dash and is empty in a CSV file.
 """
 
+import math
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 
 from clipedge.benchmarks.layer_costs import KINDS
@@ -54,7 +55,8 @@ def rounded(digits: int) -> Callable[[float], str]:
 
 def significant(value: float) -> str:
     """Write a number with three digits that count."""
-    return f"{value:.3g}"
+    digits = 2 - math.floor(math.log10(abs(value))) if value else 0
+    return f"{value:.{max(0, digits)}f}"
 
 
 def percent(share: float) -> str:

@@ -11,7 +11,7 @@ from stand_ins.bench_documents import (
     example_rows,
 )
 
-from clipedge.benchmarks.reports.columns import ALL
+from clipedge.benchmarks.reports.columns import ALL, significant
 from clipedge.benchmarks.reports.terminal import WIDTH, heading_text, table_text
 from clipedge.benchmarks.speed.document import new_document
 from clipedge.jetson.progress import ProgressLine
@@ -115,6 +115,14 @@ def test_power_and_energy_have_a_table_where_they_are_known():
     energy = "{:.3g}".format(row["span"]["energy_per_clip_j"])
     assert lines[2].split()[1:3] == ["8.40", energy]
     assert "Power and energy" not in table(example_row())
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.18777, "0.188"), (0.2, "0.200"), (0.0004567, "0.000457"), (5.0, "5.00"), (1234.5, "1234")],
+)
+def test_energies_show_three_digits_that_count(value, text):
+    assert significant(value) == text
 
 
 def test_layers_have_a_table_where_there_is_a_profile():
