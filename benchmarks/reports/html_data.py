@@ -101,7 +101,6 @@ def _row(row: Dict[str, Any], name: str, most: int) -> Dict[str, Any]:
 def _profile(profile: Any) -> Any:
     if not profile:
         return None
-    reason = profile.get("reason") or profile.get("missing")
     layers = [
         {
             "name": layer["name"],
@@ -111,7 +110,11 @@ def _profile(profile: Any) -> Any:
         }
         for layer in profile.get("layers") or []
     ]
-    return {"layers": layers, "reason": reason if isinstance(reason, str) else None}
+    return {
+        "layers": layers,
+        "reason": profile.get("reason"),
+        "no_limit": (profile.get("missing") or {}).get("limit_ms"),
+    }
 
 
 def _events(span: Dict[str, Any]) -> List[str]:

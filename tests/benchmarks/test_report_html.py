@@ -29,6 +29,8 @@ class Page(HTMLParser):
         super().__init__()
         self.keys, self.rows, self.scripts, self.outside, self.handlers = [], [], [], [], []
         self.text, self.policy, self.data = "", "", ""
+        self.facts = []  # of the definition lists: [name, value]
+        self._fact = None
         self._script = self._cell = None
         self.feed(text)
         self.close()
@@ -44,6 +46,9 @@ class Page(HTMLParser):
             self.policy = found["content"]
         if tag == "th" and "data-key" in found:
             self.keys.append(found["data-key"])
+        if tag in ("dt", "dd"):
+            self._fact = tag
+            self.facts += [["", ""]] if tag == "dt" else []
         if tag == "tr" and "data-row" in found:
             self.rows.append([])
         if "data-value" in found:
@@ -54,6 +59,8 @@ class Page(HTMLParser):
     def handle_endtag(self, tag):
         if tag == "script":
             self._script = None
+        if tag in ("dt", "dd"):
+            self._fact = None
 
     def handle_data(self, data):
         if self._script is not None:
@@ -63,6 +70,8 @@ class Page(HTMLParser):
                 self.scripts.append(data)
             return
         self.text += data
+        if self._fact is not None:
+            self.facts[-1][self._fact == "dd"] += data
         if self._cell is not None:
             self._cell["text"] += data.replace("\u25b2", "").rstrip("\n")
 
@@ -161,6 +170,20 @@ def test_the_headline_failures_and_warnings_are_there_with_reasons():
     assert warning in text
 
 
+def test_conditions_stand_under_their_names_with_units():
+    facts = dict(page_of(example_document(board="tx2")).facts)
+    assert facts["board, module"] == "Jetson TX2"
+    assert facts["power mode, name"] == "MAXN"
+    assert facts["jetson_clocks"] == "yes"
+    assert facts["clocks, GPU, now"] == "1300.5 MHz"
+    assert facts["temperatures, GPU-therm"] == "43 \u00b0C"
+    assert facts["memory, total"] == "7861 MB"
+    assert facts["software, TensorRT"] == "8.2.1.8"
+    assert facts["CPU, bandwidth"] == "20 GB/s"
+    assert facts["cards"].startswith("none")
+    assert facts["duration"] == "5 s"
+
+
 def test_all_conditions_are_there_and_the_missing_ones_say_why():
     document = example_document()
     text = page_of(document).text
@@ -203,7 +226,8 @@ def test_text_of_the_document_is_never_markup():
     assert len(page.scripts) == 2
     assert page.outside == [] and page.handlers == []
     assert page.rows[0][0]["text"].strip() == page.rows[0][0]["value"]
-    assert EVIL in page.text
+    assert ["CPU", EVIL] in page.facts and ["device", EVIL] in page.facts
+    assert f"(auto fp32, batch 8): {EVIL}" in page.text
     assert json.loads(page.data)["rows"][0]["profile"]["layers"][0]["name"] == EVIL
 
 

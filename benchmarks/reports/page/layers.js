@@ -52,7 +52,7 @@
   };
 
   const show = () => {
-    const { layers } = rows[Number(select.value)].profile;
+    const { layers, no_limit: noLimit } = rows[Number(select.value)].profile;
     const kinds = kindsOf(layers);
     const total = layers.reduce((sum, layer) => sum + layer.median_ms, 0);
     const flat = order.value === "largest";
@@ -68,7 +68,7 @@
       draw(at("layers-chart"), traces, { barmode: "overlay", margin, ...axes }, 360);
     }
     const sums = kinds.length < 2 ? "" : ` By kind: ${kinds.map((kind) => [kind, layers.filter((one) => (one.kind || "layer") === kind).reduce((sum, one) => sum + one.median_ms, 0)]).sort((a, b) => b[1] - a[1]).map(([kind, ms]) => `${kind} ${percent(ms / (total || 1))}`).join(", ")}.`;
-    at("layers-note").textContent = `${layers.length} layers take ${number(total, 4)} ms together, each by its median` + (shown.length < layers.length ? `; the ${shown.length} shown take ${percent(part)} of it.` : ".") + sums;
+    at("layers-note").textContent = `${layers.length} layers take ${number(total, 4)} ms together, each by its median` + (shown.length < layers.length ? `; the ${shown.length} shown take ${percent(part)} of it.` : ".") + sums + (noLimit ? ` Their limits are not known: ${noLimit}.` : "");
   };
 
   if (known.length) {
