@@ -1,7 +1,7 @@
 """The OpenVINO backend, on the CPU."""
 
 import functools
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, FrozenSet, List, Optional, Sequence, Tuple
 
 import numpy as np
 import openvino
@@ -157,6 +157,12 @@ def _check_precision(compiled: Any, precision: str) -> None:
             f"This CPU does not compute in {precision} with openvino (it would use {actual}). "
             "Choose fp32."
         )
+
+
+def native_precisions() -> FrozenSet[str]:
+    """Return those of fp32, bf16 and fp16 that this CPU has instructions for."""
+    known = _shared_core().get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
+    return frozenset(name for name in _PRECISION_HINTS if name.upper() in known)
 
 
 @functools.lru_cache(maxsize=None)

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import itertools
 import logging
 import shutil
 import sys
@@ -63,14 +64,15 @@ class TestOpening:
     def test_auto_takes_the_fastest_and_says_which(self, tiny_model, monkeypatch, caplog):
         for name in BACKENDS:
             need(name)
-        times_ms = {"onnxruntime": 9.0, "openvino": 4.0}
-        monkeypatch.setattr(opening, "_trial_ms", lambda runner: times_ms[runner.backend])
+        times_ms = {}
+        monkeypatch.setattr(opening, "_trial_ms", lambda runners, batch, problems: dict(times_ms))
         with caplog.at_level(logging.INFO):
             for winner, slower in [("openvino", "onnxruntime"), ("onnxruntime", "openvino")]:
-                times_ms[slower], times_ms[winner] = 9.0, 4.0
-                with open_runner(tiny_model) as runner:
-                    assert runner.backend == winner
+                times_ms.update({slower: 9.0, winner: 4.0})
+                with open_runner(tiny_model, batch=8) as runner:
+                    assert (runner.backend, runner.auto_trial_ms) == (winner, times_ms)
                 assert f"Backend: {winner}, the fastest" in caplog.text
+        assert "(8 clips: " in caplog.text
         assert "onnxruntime 9.0 ms" in caplog.text
 
     def test_auto_closes_the_slower_and_keeps_the_fastest_open(self, tiny_model, monkeypatch):
@@ -81,10 +83,28 @@ class TestOpening:
         monkeypatch.setattr(
             base.Runner, "close", lambda self: closed.append(self.backend) or close(self)
         )
-        monkeypatch.setattr(opening, "_trial_ms", lambda runner: len(runner.backend))
+        monkeypatch.setattr(
+            opening, "_trial_ms", lambda runners, batch, problems: {n: len(n) for n in runners}
+        )
         with open_runner(tiny_model) as runner:
             assert (runner.backend, closed) == ("openvino", ["onnxruntime"])
         assert closed == ["onnxruntime", "openvino"]
+
+    def test_auto_goes_on_when_one_backend_cannot_run_the_clips(
+        self, tiny_model, monkeypatch, caplog
+    ):
+        for name in BACKENDS:
+            need(name)
+        from clipedge.jetson.runners.openvino_runner import OpenvinoRunner
+
+        def fails(self, clips):
+            raise BackendError("openvino could not run this.")
+
+        monkeypatch.setattr(OpenvinoRunner, "_infer", fails)
+        with open_runner(tiny_model) as runner:
+            assert runner.backend == "onnxruntime"
+            assert list(runner.auto_trial_ms) == ["onnxruntime"]
+        assert "openvino could not run this" in caplog.text
 
     def test_auto_really_times_and_the_winner_works(self, tiny_model, clip_maker, monkeypatch):
         monkeypatch.setattr(opening, "TRIAL_S", 0.02)
@@ -175,6 +195,67 @@ class TestOpening:
             assert runner.infer(clip_maker(runner.spec, 2)).shape == (2, 5)
             with pytest.raises(ClipError, match=r"\(2, 3, 4, 16, 16\).*a batch of 3"):
                 runner.infer(clip_maker(runner.spec, 3))
+
+
+class Clocked(base.Runner):
+    """Takes as long as it is told, by a clock of the test's."""
+
+    def __init__(self, spec, machine, latencies_s):
+        super().__init__(spec)
+        self.counts = []
+        self._machine, self._latencies_s = machine, itertools.cycle(latencies_s)
+
+    def _infer(self, clips):
+        self.counts.append(len(clips))
+        self._machine.ran.append(self)
+        self._machine.now_s += next(self._latencies_s)
+        return np.zeros((len(clips), self.spec.num_classes), np.float32)
+
+    def describe(self):
+        return {}
+
+
+class Machine:
+    """A clock, and backends that move it."""
+
+    def __init__(self, spec, **latencies_s):
+        self.now_s = 0.0
+        self.ran = []
+        self.runners = {name: Clocked(spec, self, all_) for name, all_ in latencies_s.items()}
+
+    def trial_ms(self, batch=None):
+        return opening._trial_ms(self.runners, batch, [], lambda: self.now_s)
+
+
+class TestTheTrialOfAuto:
+    def test_what_else_the_machine_does_does_not_change_the_order(self, tiny_spec):
+        machine = Machine(tiny_spec, fast=[0.5, 0.3, 0.01, 0.05], slow=[0.02])
+        found_ms = machine.trial_ms()
+        assert found_ms == {"fast": pytest.approx(10.0), "slow": pytest.approx(20.0)}
+
+    def test_the_backends_take_turns(self, tiny_spec):
+        machine = Machine(tiny_spec, one=[0.02], other=[0.02])
+        machine.trial_ms()
+        turns = [runner for runner, _ in itertools.groupby(machine.ran)]
+        assert turns == list(machine.runners.values()) * (1 + opening.TRIAL_TURNS)
+
+    def test_it_is_short_where_a_batch_is(self, tiny_spec):
+        machine = Machine(tiny_spec, one=[0.004], other=[0.005])
+        machine.trial_ms()
+        assert 0.4 < machine.now_s < 0.6
+
+    def test_where_a_batch_takes_a_second_each_runs_twice(self, tiny_spec):
+        machine = Machine(tiny_spec, one=[1.2], other=[1.0])
+        found_ms = machine.trial_ms()
+        assert found_ms == {"one": pytest.approx(1200), "other": pytest.approx(1000)}
+        assert [len(runner.counts) for runner in machine.runners.values()] == [2, 2]
+
+    def test_it_times_batches_of_the_size_that_will_run(self, tiny_spec):
+        machine = Machine(tiny_spec, one=[0.1], other=[0.1])
+        machine.trial_ms(batch=8)
+        assert set(machine.runners["one"].counts) == {8}
+        machine.trial_ms()
+        assert machine.runners["one"].counts[-1] == 1
 
 
 class TestSpecOfAFile:
