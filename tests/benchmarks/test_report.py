@@ -112,7 +112,7 @@ def test_power_and_energy_have_a_table_where_they_are_known():
     row = example_row(power_w=8.4)
     lines = blocks(table(row, example_row()))["Power and energy:"]
     assert len(lines) == 3
-    energy = "{:.3f}".format(row["span"]["energy_per_clip_j"])
+    energy = "{:.4f}".format(row["span"]["energy_per_clip_j"])
     assert lines[2].split()[1:3] == ["8.40", energy]
     assert "Power and energy" not in table(example_row())
 
