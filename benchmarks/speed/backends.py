@@ -60,9 +60,7 @@ def comparable(path: PathLike) -> Tuple[List[Entry], Dict[str, str]]:
         if reason is None:
             entries.append((backend, precision, str(path)))
         else:
-            missing[backend if precision == DEFAULT_PRECISION else f"{backend} {precision}"] = (
-                reason
-            )
+            missing[f"{backend} {precision}"] = reason
     engines = _engines_beside(pathlib.Path(path))
     # An engine's own precision stands in its manifest; open_runner takes no other name for it.
     entries.extend((TENSORRT, DEFAULT_PRECISION, str(engine)) for engine in engines)
