@@ -229,7 +229,7 @@ class Machine:
 
 class TestTheTrialOfAuto:
     def test_what_else_the_machine_does_does_not_change_the_order(self, tiny_spec):
-        machine = Machine(tiny_spec, fast=[0.5, 0.3, 0.01, 0.05], slow=[0.02])
+        machine = Machine(tiny_spec, fast=[0.5, 0.01, 0.3, 0.3, 0.3], slow=[0.02])
         found_ms = machine.trial_ms()
         assert found_ms == {"fast": pytest.approx(10.0), "slow": pytest.approx(20.0)}
 
