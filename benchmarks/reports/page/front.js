@@ -18,13 +18,25 @@
 
   const figures = (row) => `${number(row.accuracy[select.value], 4)} % at ${number(row.clips_per_s, 4)} clips/s`;
 
-  const answer = (front, least) => {
+  /* As speed/recommend.py: the most accurate model whose slowest repeat reaches the rate; of its
+     rows the one with the fewest clips at once, which answers soonest. */
+  const chosen = (some, least) => {
+    const speakers = new Map();
+    for (const row of some.filter((one) => one.slowest >= least)) {
+      const model = JSON.stringify([row.model, row.width]);
+      const other = speakers.get(model);
+      if (!other || row.at_once < other.at_once || (row.at_once === other.at_once && row.clips_per_s > other.clips_per_s)) speakers.set(model, row);
+    }
+    const better = (a, b) => b.accuracy[select.value] - a.accuracy[select.value] || b.slowest - a.slowest;
+    return [...speakers.values()].sort(better)[0];
+  };
+
+  const answer = (some, least) => {
     const name = select.selectedOptions[0].textContent;
-    // Upwards of any rate the slowest of the front is the most accurate.
-    const taken = front.find((row) => row.clips_per_s >= least);
+    const taken = chosen(some, least);
     if (taken) return `For ${number(least)} clips/s on this machine take ${taken.name}: ${figures(taken)}, by its published accuracy on ${name}.`;
-    const fastest = front[front.length - 1];
-    return `No model with a published accuracy on ${name} reaches ${number(least)} clips/s here; the fastest is ${fastest.name}: ${figures(fastest)}.`;
+    const fastest = some.reduce((one, other) => (other.slowest > one.slowest ? other : one));
+    return `No model with a published accuracy on ${name} reaches ${number(least)} clips/s here in its slowest repeat; the fastest is ${fastest.name}: ${figures(fastest)}.`;
   };
 
   const points = (some, extra) => ({
@@ -143,7 +155,7 @@
       },
       height,
     );
-    at("choice").textContent = answer(front, least);
+    at("choice").textContent = answer(some, least);
     const without = rows.filter((row) => !some.includes(row)).map((row) => row.name);
     at("front-list").textContent =
       `On the front, from the most accurate to the fastest: ${front.map((row) => `${row.name} (${figures(row)})`).join("; ")}.` +

@@ -61,7 +61,7 @@
     const traces = [...bars(shown, kinds, flat), ...limits(shown, flat)];
     const margin = { l: 50, r: 20, t: kinds.length > 1 ? 48 : 24, b: 46 };
     if (flat) {
-      const axes = { xaxis: axis("ms"), yaxis: namesAxis(shown.map((layer) => clipped(layer.name))) };
+      const axes = { xaxis: axis("ms", { range: [0, 1.04 * Math.max(...shown.map((layer) => layer.median_ms))] }), yaxis: namesAxis(shown.map((layer) => clipped(layer.name))) };
       draw(at("layers-chart"), traces, { barmode: "overlay", margin, ...axes }, 100 + (printing ? 16 : 22) * Math.max(3, shown.length));
     } else {
       const axes = { xaxis: axis("layer, in the order they run", { range: [0.4, shown.length + 0.6] }), yaxis: axis("ms", { rangemode: "tozero" }) };
