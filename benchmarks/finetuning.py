@@ -21,6 +21,7 @@ from clipedge.benchmarks.finetuning_report import conditions, table_text
 from clipedge.benchmarks.study import write_study
 from clipedge.jetson.command_line import DONE, CommandParser, positive_int, run_command
 from clipedge.jetson.errors import ClipedgeError, UsageError
+from clipedge.jetson.own_process import module_command
 from clipedge.jetson.progress import ProgressLine
 
 # The list's own names, and class folders whose mirror images ``--flip swap`` knows.
@@ -169,7 +170,7 @@ def run_way(
 def _call(command: Sequence[str]) -> str:
     """Run train-clips and return what it printed; where this is interrupted, so is that."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "clipedge.trainside.cli"] + list(command[1:]),
+        module_command("clipedge.trainside.cli") + list(command[1:]),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         universal_newlines=True,

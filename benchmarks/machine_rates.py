@@ -31,6 +31,7 @@ from clipedge.jetson.command_line import (
     run_command,
 )
 from clipedge.jetson.errors import ClipedgeError
+from clipedge.jetson.own_process import module_command
 
 PRECISIONS = {"numpy": ("fp32",), "torch": ("fp32", "bf16"), "openvino": ("fp32", "bf16")}
 SIZES = (512, 1024, 2048)  # of square matrices; a short product is let alone more often
@@ -126,7 +127,7 @@ def _in_own_process(library: str, threads: int, seconds: float) -> List[Rate]:
     environment = dict(os.environ)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         environment[name] = str(threads)
-    command = [sys.executable, "-m", __name__, library]
+    command = [*module_command("clipedge.benchmarks.machine_rates"), library]
     command += ["--threads", str(threads), "--seconds", str(seconds)]
     try:
         done = subprocess.run(
@@ -144,7 +145,7 @@ def _in_own_process(library: str, threads: int, seconds: float) -> List[Rate]:
         ) from None
     if done.returncode != 0:
         raise ClipedgeError(
-            f"Measuring {library} failed; {' '.join(command)} says: {done.stderr.strip()[-500:]}"
+            f"Measuring {library} failed; {library}'s process says: {done.stderr.strip()[-500:]}"
         )
     return [Rate(**rate) for rate in json.loads(done.stdout)]
 

@@ -30,6 +30,7 @@ from clipedge.jetson.command_line import (
 )
 from clipedge.jetson.errors import ClipedgeError, UsageError
 from clipedge.jetson.files import make_folder
+from clipedge.jetson.own_process import module_command
 from clipedge.jetson.progress import ProgressLine
 
 _PART = "clipedge.benchmarks.training_part"
@@ -161,7 +162,7 @@ def run_part(settings: Dict[str, Any], scratch: pathlib.Path) -> Dict[str, Any]:
     told = dict(settings, scratch=str(scratch), result=str(result), spawned_s=time.time())
     (scratch / "settings.json").write_text(json.dumps(told), encoding="utf-8")
     with (scratch / "talk.txt").open("w+", encoding="utf-8", errors="replace") as talk:
-        command = [sys.executable, "-m", _PART, str(scratch / "settings.json")]
+        command = [*module_command(_PART), str(scratch / "settings.json")]
         process = subprocess.Popen(command, stdout=talk, stderr=talk, start_new_session=True)
         with _ended(process):
             process.wait()

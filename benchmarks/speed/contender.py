@@ -11,20 +11,15 @@ import logging
 import pathlib
 import signal
 import subprocess
-import sys
 import tempfile
 from typing import Any, Callable, Dict, Optional
 
 from clipedge.benchmarks.speed.worker import Order
 from clipedge.jetson.closing import Closing
 from clipedge.jetson.errors import BackendError, ClipedgeError, UsageError
+from clipedge.jetson.own_process import module_command
 
-# The working folder, which python -c and -m look in first, may hold a file named like a library.
-_CODE = (
-    "import sys; sys.path[:] = [path for path in sys.path if path]; "
-    "from clipedge.benchmarks.speed.worker import main; sys.exit(main())"
-)
-WORKER = [sys.executable, "-c", _CODE]
+WORKER = module_command("clipedge.benchmarks.speed.worker")
 _LEAVE_S = 3.0  # that a process gets to end by itself; it ends itself after 2
 _LAST_WORDS = 400  # characters of its stderr, in an error
 

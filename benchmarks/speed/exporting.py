@@ -4,7 +4,6 @@ import contextlib
 import importlib.util
 import pathlib
 import subprocess
-import sys
 import tempfile
 import time
 from typing import Iterator, List, Optional
@@ -14,12 +13,13 @@ from clipedge.export.graph_names import CONV3D
 from clipedge.jetson import board
 from clipedge.jetson.errors import ClipedgeError
 from clipedge.jetson.files import writable_folder
+from clipedge.jetson.own_process import module_command
 from clipedge.jetson.progress import ProgressLine
 from clipedge.jetson.recogniser_settings import settings_path
 from clipedge.jetson.runners.opening import ONNX_SUFFIX
 from clipedge.jetson.spec import ClipSpec
 
-EXPORTER = [sys.executable, "-m", "clipedge.export.cli"]
+EXPORTER = module_command("clipedge.export.cli")
 PACKAGES = ("torch", "onnx", "onnxruntime")
 _LEAVE_S = 3.0  # that it gets to end by itself
 _LOOK_S = 0.2
