@@ -87,8 +87,8 @@ def measure_orders(
 
 def _open(order: Order, settings: Settings, stack: contextlib.ExitStack, title: str) -> _Open:
     require_room(order)
-    contender = stack.enter_context(_decided(order))
     with ProgressLine(f"{title} warm-up") as progress:
+        contender = stack.enter_context(_decided(order))
         return _Open(contender, contender.warm_up(settings.warmup_s, progress), [])
 
 
