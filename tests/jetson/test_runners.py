@@ -250,6 +250,11 @@ class TestTheTrialOfAuto:
         assert found_ms == {"one": pytest.approx(1200), "other": pytest.approx(1000)}
         assert [len(runner.counts) for runner in machine.runners.values()] == [2, 2]
 
+    def test_no_hiccup_decides_where_a_batch_takes_half_a_second(self, tiny_spec):
+        machine = Machine(tiny_spec, fast=[2.0, 0.9, 0.4], slow=[0.6])
+        found_ms = machine.trial_ms()
+        assert found_ms == {"fast": pytest.approx(400), "slow": pytest.approx(600)}
+
     def test_it_times_batches_of_the_size_that_will_run(self, tiny_spec):
         machine = Machine(tiny_spec, one=[0.1], other=[0.1])
         machine.trial_ms(batch=8)
