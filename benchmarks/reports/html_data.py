@@ -6,7 +6,7 @@ from typing import Any, Dict, List, Sequence
 
 import numpy as np
 
-from clipedge.benchmarks.reports.html_table import backend_text, batch_text, value_at
+from clipedge.benchmarks.reports.html_table import backend_text, batch_text
 from clipedge.benchmarks.speed.document import Document
 from clipedge.benchmarks.speed.rows import row_name
 from clipedge.jetson.paper import DATASETS
@@ -154,8 +154,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def has_limit(rows: Sequence[Dict[str, Any]]) -> bool:
-    """Return whether a row has its physical limit."""
-    return any(value_at(row, "limit.share_of_strict") is not None for row in rows)

@@ -121,7 +121,7 @@ def test_the_answer_is_that_of_recommend(open_report: Open) -> None:
     page = open_report(document)
     for key in ("jester", "kinetics600", "ucf101"):
         page.locator("#dataset").select_option(key)
-        for rate in (1, 30, 44, 45, 60, 90, 99, 101, 400):
+        for rate in (1, 44.8, 99, 400):
             said = choose(page, rate)
             line = recommend(document, rate, key)
             name = line.partition(",")[0].replace(" ", "_")

@@ -9,23 +9,28 @@
   /* The rows that no other one equals or beats in both, the slowest first. */
   const frontOf = (points) => {
     const found = [];
-    const ordered = [...points].sort((a, b) => b.clips_per_s - a.clips_per_s || b.accuracy[select.value] - a.accuracy[select.value]);
+    const accuracy = (row) => row.accuracy[select.value];
+    const ordered = [...points].sort((a, b) => b.clips_per_s - a.clips_per_s || accuracy(b) - accuracy(a));
     for (const row of ordered) {
-      if (!found.length || row.accuracy[select.value] > found[0].accuracy[select.value]) found.unshift(row);
+      if (!found.length || accuracy(row) > accuracy(found[0])) found.unshift(row);
     }
     return found;
   };
 
-  const figures = (row) => `${number(row.accuracy[select.value], 4)} % at ${number(row.clips_per_s, 4)} clips/s`;
+  const figures = (row) =>
+    `${number(row.accuracy[select.value], 4)} % at ${number(row.clips_per_s, 4)} clips/s`;
 
   /* As speed/recommend.py: the most accurate model whose slowest repeat reaches the rate; of its
      rows the one with the fewest clips at once, which answers soonest. */
+  const sooner = (one, other) =>
+    one.at_once < other.at_once || (one.at_once === other.at_once && one.clips_per_s > other.clips_per_s);
+
   const chosen = (some, least) => {
     const speakers = new Map();
     for (const row of some.filter((one) => one.slowest >= least)) {
       const model = JSON.stringify([row.model, row.width]);
       const other = speakers.get(model);
-      if (!other || row.at_once < other.at_once || (row.at_once === other.at_once && row.clips_per_s > other.clips_per_s)) speakers.set(model, row);
+      if (!other || sooner(row, other)) speakers.set(model, row);
     }
     const better = (a, b) => b.accuracy[select.value] - a.accuracy[select.value] || b.slowest - a.slowest;
     return [...speakers.values()].sort(better)[0];
@@ -34,9 +39,14 @@
   const answer = (some, least) => {
     const name = select.selectedOptions[0].textContent;
     const taken = chosen(some, least);
-    if (taken) return `For ${number(least)} clips/s on this machine take ${taken.name}: ${figures(taken)}, by its published accuracy on ${name}.`;
+    if (taken) {
+      const said = `take ${taken.name}: ${figures(taken)}, by its published accuracy on ${name}.`;
+      return `For ${number(least)} clips/s on this machine ${said}`;
+    }
     const fastest = some.reduce((one, other) => (other.slowest > one.slowest ? other : one));
-    return `No model with a published accuracy on ${name} reaches ${number(least)} clips/s here in its slowest repeat; the fastest is ${fastest.name}: ${figures(fastest)}.`;
+    const reached = `reaches ${number(least)} clips/s here in its slowest repeat`;
+    const said = `the fastest is ${fastest.name}: ${figures(fastest)}`;
+    return `No model with a published accuracy on ${name} ${reached}; ${said}.`;
   };
 
   const points = (some, extra) => ({
@@ -56,21 +66,39 @@
       .map(([group, members]) =>
         points(members, {
           name: plain(group),
-          marker: { color: groupColour(group), symbol: groupSymbol(group), size: 10, line: { width: 1, color: colour("card") } },
+          marker: {
+            color: groupColour(group),
+            symbol: groupSymbol(group),
+            size: 10,
+            line: { width: 1, color: colour("card") },
+          },
         }),
       );
 
   const paperTrace = (some, key, name, symbol) => {
     const seen = new Map();
     for (const row of some) {
-      if (row.paper[key] !== null) seen.set(`${row.model} ${row.paper[key]} ${row.accuracy[select.value]}`, { ...row, clips_per_s: row.paper[key], name: `${row.name}, ${name}` });
+      const speed = row.paper[key];
+      const place = `${row.model} ${speed} ${row.accuracy[select.value]}`;
+      if (speed !== null) seen.set(place, { ...row, clips_per_s: speed, name: `${row.name}, ${name}` });
     }
     if (!seen.size) return [];
-    return [points([...seen.values()], { name, marker: { symbol, size: 9, color: colour("quiet"), line: { width: 1.5, color: colour("quiet") } } })];
+    return [
+      points([...seen.values()], {
+        name,
+        marker: { symbol, size: 9, color: colour("quiet"), line: { width: 1.5, color: colour("quiet") } },
+      }),
+    ];
   };
 
   const line = (front) =>
-    points(front, { name: "Pareto front", mode: "lines", hoverinfo: "skip", hovertemplate: null, line: { shape: "vh", width: 2, color: colour("accent") } });
+    points(front, {
+      name: "Pareto front",
+      mode: "lines",
+      hoverinfo: "skip",
+      hovertemplate: null,
+      line: { shape: "vh", width: 2, color: colour("accent") },
+    });
 
   /* Names beside the front's points, where no other point or name is, as far as there is room. */
   const names = (front, traces, place, size, width) => {
@@ -89,7 +117,8 @@
       ];
       const boxes = options.map(([name, left, top]) => [name, box(left, top, length, height)]);
       const inside = boxes.filter(([, [left, , right]]) => left > -30 && right < width + 20);
-      const [name, own] = inside.find(([, one]) => !taken.some((other) => overlap(one, other))) || inside[0] || boxes[0];
+      const [name, own] =
+        inside.find(([, one]) => !taken.some((other) => overlap(one, other))) || inside[0] || boxes[0];
       taken.push(own);
       return name;
     });
@@ -108,67 +137,77 @@
   const box = (x, y, width, height) => [x - width / 2, y - height / 2, x + width / 2, y + height / 2];
   const overlap = (a, b) => a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
 
-  const show = () => {
-    const some = published(select.value);
-    const least = Number(rate.value) || 0;
-    const front = frontOf(some);
-    const rates = least > 0 ? [least] : [];
+  const rateLine = (least, range) => ({
+    type: "scatter",
+    mode: "lines+text",
+    name: `${number(least)} clips/s`,
+    showlegend: false,
+    x: [least, least],
+    y: range,
+    text: [`${number(least)} clips/s `, ""],
+    textposition: "top left",
+    textfont: { color: colour("quiet") },
+    hoverinfo: "skip",
+    line: { dash: "dash", width: 1.5, color: colour("quiet") },
+  });
+
+  const chart = (some, front, least) => {
     const papers = [
       ...(at("show-tx2").checked ? paperTrace(some, "jetson_tx2", "paper: Jetson TX2", "square-open") : []),
       ...(at("show-xp").checked ? paperTrace(some, "titan_xp", "paper: Titan Xp", "diamond-open") : []),
     ];
     const traces = [line(front), ...papers, ...measured(some)];
-    const speeds = [...traces.flatMap((one) => one.x), ...rates];
+    const speeds = [...traces.flatMap((one) => one.x), ...(least > 0 ? [least] : [])];
     const heights = traces.flatMap((one) => one.y);
     const [low, high] = [Math.min(...speeds) / 1.25, Math.max(...speeds) * 1.25];
     const right = high * (high / low) ** (narrow() ? 0.35 : 0.16); // room for the fastest one's name
-    const pad = 0.08 * (Math.max(...heights) - Math.min(...heights) || 10);
-    const range = [Math.min(...heights) - pad, Math.max(...heights) + 1.6 * pad];
+    const [bottom, top] = [Math.min(...heights), Math.max(...heights)];
+    const pad = 0.08 * (top - bottom || 10);
+    const range = [bottom - pad, top + 1.6 * pad];
     const height = narrow() ? 520 : 560;
     const margin = { l: 50, r: 20, t: narrow() ? 110 : 44, b: 46 };
-    const [plotWidth, plotHeight] = [(printing ? PAPER_WIDTH : at("front-chart").clientWidth) - 75, height - margin.t - margin.b];
-    const place = (x, y) => [(plotWidth * Math.log(x / low)) / Math.log(right / low), (plotHeight * (range[1] - y)) / (range[1] - range[0])];
-    traces.push(names(front, traces.slice(1), place, narrow() ? 10 : 12, plotWidth));
-    if (rates.length) {
-      traces.unshift({
-        type: "scatter",
-        mode: "lines+text",
-        name: `${number(least)} clips/s`,
-        showlegend: false,
-        x: [least, least],
-        y: range,
-        text: [`${number(least)} clips/s `, ""],
-        textposition: "top left",
-        textfont: { color: colour("quiet") },
-        hoverinfo: "skip",
-        line: { dash: "dash", width: 1.5, color: colour("quiet") },
-      });
-    }
-    draw(
-      at("front-chart"),
-      traces,
-      {
-        xaxis: axis("clips/s, measured here", { type: "log", range: [Math.log10(low), Math.log10(right)], ...logTicks(low, right) }),
-        yaxis: axis("top-1 as published, %", { range }),
-        hovermode: "closest",
-        margin,
-      },
-      height,
-    );
-    at("choice").textContent = answer(some, least);
+    const width = (printing ? PAPER_WIDTH : at("front-chart").clientWidth) - 75;
+    const place = (x, y) => [
+      (width * Math.log(x / low)) / Math.log(right / low),
+      ((height - margin.t - margin.b) * (range[1] - y)) / (range[1] - range[0]),
+    ];
+    traces.push(names(front, traces.slice(1), place, narrow() ? 10 : 12, width));
+    if (least > 0) traces.unshift(rateLine(least, range));
+    const logarithmic = { type: "log", range: [Math.log10(low), Math.log10(right)], ...logTicks(low, right) };
+    const xaxis = axis("clips/s, measured here", logarithmic);
+    const yaxis = axis("top-1 as published, %", { range });
+    draw(at("front-chart"), traces, { xaxis, yaxis, hovermode: "closest", margin }, height);
+  };
+
+  const listed = (some, front) => {
     const without = rows.filter((row) => !some.includes(row)).map((row) => row.name);
-    at("front-list").textContent =
-      `On the front, from the most accurate to the fastest: ${front.map((row) => `${row.name} (${figures(row)})`).join("; ")}.` +
-      (without.length ? ` Not shown, for the paper has no accuracy of them: ${without.length > 8 ? `${without.length} rows` : without.join("; ")}.` : "");
+    const which = without.length > 8 ? `${without.length} rows` : without.join("; ");
+    const members = front.map((row) => `${row.name} (${figures(row)})`).join("; ");
+    const others = without.length ? ` Not shown, for the paper has no accuracy of them: ${which}.` : "";
+    return `On the front, from the most accurate to the fastest: ${members}.${others}`;
+  };
+
+  const show = () => {
+    const some = published(select.value);
+    const least = Number(rate.value) || 0;
+    const front = frontOf(some);
+    chart(some, front, least);
+    at("choice").textContent = answer(some, least);
+    at("front-list").textContent = listed(some, front);
   };
 
   const usable = data.datasets.filter(({ key }) => published(key).length);
   if (usable.length) {
-    fill(select, usable.map(({ key, name }) => [key, name]));
+    fill(
+      select,
+      usable.map(({ key, name }) => [key, name]),
+    );
     whenChanged(at("front-tools"), show);
     charts.push(show);
   } else {
-    at("choice").textContent = rows.length ? "The paper has no accuracy of any of these models." : "Nothing was measured.";
+    at("choice").textContent = rows.length
+      ? "The paper has no accuracy of any of these models."
+      : "Nothing was measured.";
     at("front-chart").hidden = true;
     section.querySelector("#front-list").hidden = true;
   }

@@ -34,16 +34,28 @@
     name,
     x: known.map((row) => row.latency_ms[key] * scale(row)),
     y: known.map((_, index) => index),
-    text: known.map((row) => `${plain(row.name)}<br>${name} ${number(row.latency_ms[key], 4)} ms, of ${row.batches} batches`),
+    text: known.map(
+      (row) =>
+        `${plain(row.name)}<br>${name} ${number(row.latency_ms[key], 4)} ms, of ${row.batches} batches`,
+    ),
     hovertemplate: "%{text}<extra></extra>",
-    marker: { symbol, size: key === "median" ? 14 : 7, color: colour(tone), line: { width: 2, color: colour(tone) } },
+    marker: {
+      symbol,
+      size: key === "median" ? 14 : 7,
+      color: colour(tone),
+      line: { width: 2, color: colour(tone) },
+    },
   });
 
   const show = () => {
     const inMs = unit.value === "ms";
     const ends = known.flatMap((row) => [row.latency_ms.min * scale(row), row.latency_ms.max * scale(row)]);
     const [low, high] = [Math.min(...ends), Math.max(...ends)];
-    const log = { type: "log", range: [Math.log10(low / 1.1), Math.log10(high * 1.1)], ...logTicks(low / 1.1, high * 1.1) };
+    const log = {
+      type: "log",
+      range: [Math.log10(low / 1.1), Math.log10(high * 1.1)],
+      ...logTicks(low / 1.1, high * 1.1),
+    };
     const pad = 0.03 * (high - low || 1);
     const names = known.map((row) => `${row.name}, ${number(row.latency_ms.median)} ms`);
     draw(

@@ -7,11 +7,17 @@
   const MOST = 30; // by name; the others are the small ones
   const known = rows.filter((row) => row.profile && row.profile.layers.length);
 
-  const kindsOf = (layers) => [...new Set(layers.map((layer) => layer.kind || "layer"))];
+  const kindOf = (layer) => layer.kind || "layer";
+  const kindsOf = (layers) => [...new Set(layers.map(kindOf))];
+
+  const told = ({ name, median_ms: ms, limit_ms: limitMs }) => {
+    const over = limitMs ? `, ${number(ms / limitMs)} times its limit` : "";
+    return `${plain(name)}<br>${number(ms, 4)} ms${over}`;
+  };
 
   const bars = (layers, kinds, flat) =>
     kinds.map((kind) => {
-      const some = layers.map((layer, index) => [layer, index]).filter(([layer]) => (layer.kind || "layer") === kind);
+      const some = layers.map((layer, index) => [layer, index]).filter(([layer]) => kindOf(layer) === kind);
       const times = some.map(([layer]) => layer.median_ms);
       const places = some.map(([, index]) => index + (flat ? 0 : 1));
       return {
@@ -23,7 +29,7 @@
         y: flat ? places : times,
         width: 0.85,
         marker: { color: kinds.length > 1 ? kindColour(kind) : colour("c0") },
-        customdata: some.map(([layer]) => `${plain(layer.name)}<br>${number(layer.median_ms, 4)} ms` + (layer.limit_ms ? `, ${number(layer.median_ms / layer.limit_ms, 3)} times its limit` : "")),
+        customdata: some.map(([layer]) => told(layer)),
         hovertemplate: "%{customdata}<extra></extra>",
       };
     });
@@ -41,7 +47,12 @@
         x: flat ? times : places,
         y: flat ? places : times,
         hoverinfo: "skip",
-        marker: { symbol: flat ? "line-ns-open" : "line-ew-open", size: 10, color: colour("text"), line: { width: 2, color: colour("text") } },
+        marker: {
+          symbol: flat ? "line-ns-open" : "line-ew-open",
+          size: 10,
+          color: colour("text"),
+          line: { width: 2, color: colour("text") },
+        },
       },
     ];
   };
@@ -51,28 +62,54 @@
     return name.length <= most ? name : `${name.slice(0, most / 2)}…${name.slice(-most / 2)}`;
   };
 
+  const timeOf = (layers) => layers.reduce((sum, layer) => sum + layer.median_ms, 0);
+
+  const note = (layers, shown, kinds, noLimit) => {
+    const total = timeOf(layers);
+    const said = [`${layers.length} layers take ${number(total, 4)} ms together, each by its median`];
+    if (shown.length < layers.length) {
+      said.push(`; the ${shown.length} shown take ${percent(timeOf(shown) / (total || 1))} of it`);
+    }
+    if (kinds.length > 1) {
+      const times = kinds.map((kind) => [kind, timeOf(layers.filter((layer) => kindOf(layer) === kind))]);
+      times.sort((one, other) => other[1] - one[1]);
+      const shares = times.map(([kind, ms]) => `${kind} ${percent(ms / (total || 1))}`);
+      said.push(`. By kind: ${shares.join(", ")}`);
+    }
+    if (noLimit) said.push(`. Their limits are not known: ${noLimit}`);
+    return `${said.join("")}.`;
+  };
+
+  const largest = (shown, traces, margin) => {
+    const most = Math.max(...shown.map((layer) => layer.median_ms));
+    const height = 100 + (printing ? 16 : 22) * Math.max(3, shown.length);
+    const xaxis = axis("ms", { range: [0, 1.04 * most] });
+    const yaxis = namesAxis(shown.map((layer) => clipped(layer.name)));
+    draw(at("layers-chart"), traces, { barmode: "overlay", margin, xaxis, yaxis }, height);
+  };
+
+  const inOrder = (shown, traces, margin) => {
+    const xaxis = axis("layer, in the order they run", { range: [0.4, shown.length + 0.6] });
+    const yaxis = axis("ms", { rangemode: "tozero" });
+    draw(at("layers-chart"), traces, { barmode: "overlay", margin, xaxis, yaxis }, 360);
+  };
+
   const show = () => {
     const { layers, no_limit: noLimit } = rows[Number(select.value)].profile;
     const kinds = kindsOf(layers);
-    const total = layers.reduce((sum, layer) => sum + layer.median_ms, 0);
     const flat = order.value === "largest";
-    const shown = flat ? [...layers].sort((a, b) => b.median_ms - a.median_ms).slice(0, MOST) : layers;
-    const part = shown.reduce((sum, layer) => sum + layer.median_ms, 0) / (total || 1);
-    const traces = [...bars(shown, kinds, flat), ...limits(shown, flat)];
+    const bySize = [...layers].sort((one, other) => other.median_ms - one.median_ms);
+    const shown = flat ? bySize.slice(0, MOST) : layers;
     const margin = { l: 50, r: 20, t: kinds.length > 1 ? 48 : 24, b: 46 };
-    if (flat) {
-      const axes = { xaxis: axis("ms", { range: [0, 1.04 * Math.max(...shown.map((layer) => layer.median_ms))] }), yaxis: namesAxis(shown.map((layer) => clipped(layer.name))) };
-      draw(at("layers-chart"), traces, { barmode: "overlay", margin, ...axes }, 100 + (printing ? 16 : 22) * Math.max(3, shown.length));
-    } else {
-      const axes = { xaxis: axis("layer, in the order they run", { range: [0.4, shown.length + 0.6] }), yaxis: axis("ms", { rangemode: "tozero" }) };
-      draw(at("layers-chart"), traces, { barmode: "overlay", margin, ...axes }, 360);
-    }
-    const sums = kinds.length < 2 ? "" : ` By kind: ${kinds.map((kind) => [kind, layers.filter((one) => (one.kind || "layer") === kind).reduce((sum, one) => sum + one.median_ms, 0)]).sort((a, b) => b[1] - a[1]).map(([kind, ms]) => `${kind} ${percent(ms / (total || 1))}`).join(", ")}.`;
-    at("layers-note").textContent = `${layers.length} layers take ${number(total, 4)} ms together, each by its median` + (shown.length < layers.length ? `; the ${shown.length} shown take ${percent(part)} of it.` : ".") + sums + (noLimit ? ` Their limits are not known: ${noLimit}.` : "");
+    (flat ? largest : inOrder)(shown, [...bars(shown, kinds, flat), ...limits(shown, flat)], margin);
+    at("layers-note").textContent = note(layers, shown, kinds, noLimit);
   };
 
   if (known.length) {
-    fill(select, known.map((row) => [rows.indexOf(row), row.name]));
+    fill(
+      select,
+      known.map((row) => [rows.indexOf(row), row.name]),
+    );
     whenChanged(at("layers-tools"), show);
     charts.push(show);
     const refused = rows.filter((row) => row.profile && !row.profile.layers.length && row.profile.reason);
@@ -84,7 +121,12 @@
     }
   } else {
     const reasons = [...new Set(rows.map((row) => row.profile && row.profile.reason).filter(Boolean))];
-    nothing(section, rows.length ? reasons.join(" ") || "The layers were not timed: --profile does." : "Nothing was measured.");
+    nothing(
+      section,
+      rows.length
+        ? reasons.join(" ") || "The layers were not timed: --profile does."
+        : "Nothing was measured.",
+    );
   }
 
   redraw(); // this file is the last

@@ -85,7 +85,10 @@
   }
   if (withAny.length) {
     if (withAny.length > 1) fill(select, [["", "all"]]);
-    fill(select, withAny.map((row) => [rows.indexOf(row), row.name]));
+    fill(
+      select,
+      withAny.map((row) => [rows.indexOf(row), row.name]),
+    );
     whenChanged(at("series-tools"), show);
     charts.push(show);
   } else if (!rows.length) {

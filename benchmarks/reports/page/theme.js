@@ -12,7 +12,11 @@ let printing = false;
 const at = (id) => document.getElementById(id);
 const narrow = () => !printing && window.innerWidth < 620;
 const number = (value, digits = 3) =>
-  value === null ? "–" : Number(value.toPrecision(digits)).toLocaleString("en", { maximumSignificantDigits: Math.max(digits, 1) });
+  value === null
+    ? "–"
+    : Number(value.toPrecision(digits)).toLocaleString("en", {
+        maximumSignificantDigits: Math.max(digits, 1),
+      });
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
 // plotly reads tags in its texts.
 const plain = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
@@ -92,8 +96,22 @@ function draw(target, traces, layout, height) {
     plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: "system-ui, sans-serif", size: narrow() ? 11 : 12.5, color: colour("text") },
     margin: { l: 50, r: 20, t: 10, b: 46 },
-    hoverlabel: { bgcolor: colour("card"), bordercolor: colour("edge"), font: { color: colour("text") }, align: "left", namelength: -1 },
-    legend: { orientation: "h", traceorder: "normal", x: 0, y: 1, xanchor: "left", yanchor: "bottom", bgcolor: "rgba(0,0,0,0)" },
+    hoverlabel: {
+      bgcolor: colour("card"),
+      bordercolor: colour("edge"),
+      font: { color: colour("text") },
+      align: "left",
+      namelength: -1,
+    },
+    legend: {
+      orientation: "h",
+      traceorder: "normal",
+      x: 0,
+      y: 1,
+      xanchor: "left",
+      yanchor: "bottom",
+      bgcolor: "rgba(0,0,0,0)",
+    },
     modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("quiet"), activecolor: colour("text") },
     dragmode: touch ? false : "zoom",
     ...layout,
