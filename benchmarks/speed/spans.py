@@ -26,8 +26,10 @@ def joined_span(spans: Sequence[Tuple[float, Span]], clips: float) -> Span:
     energies_j = [span["energy_j"] for span in summaries]
     energy_j = None if None in energies_j else round(sum(energies_j), 4)
     joined["energy_j"] = energy_j
-    joined["energy_per_clip_j"] = round(energy_j / clips, 6) if energy_j and clips else None
-    joined["clips_per_j"] = round(clips / energy_j, 6) if energy_j and clips else None
+    joined["energy_per_clip_j"] = joined["clips_per_j"] = None
+    if energy_j is not None and clips:
+        joined["energy_per_clip_j"] = round(energy_j / clips, 6)
+        joined["clips_per_j"] = round(clips / energy_j, 6) if energy_j else None
     joined["throttled"] = {
         "before": summaries[0]["throttled"]["before"],
         "during": _any([span["throttled"]["during"] for span in summaries]),
