@@ -41,7 +41,7 @@ def open_backend(
     if backend in TORCH_BACKENDS:
         from clipedge.benchmarks.speed.torch_runners import TorchRunner
 
-        return TorchRunner(path, backend, threads, precision)
+        return TorchRunner(path, backend, threads, precision, batch)
     return open_runner(path, backend, threads, precision, batch)
 
 

@@ -47,7 +47,12 @@ class TorchRunner(Runner):
     """
 
     def __init__(
-        self, path: PathLike, backend: str, threads: Optional[int], precision: str
+        self,
+        path: PathLike,
+        backend: str,
+        threads: Optional[int],
+        precision: str,
+        batch: Optional[int] = None,
     ) -> None:
         """Build the network.
 
@@ -55,13 +60,14 @@ class TorchRunner(Runner):
             path: the ONNX file; only its ClipSpec is read.
             backend: ``torch-eager`` (eval mode, inference mode, contiguous: the paper's way),
                 ``torch-channels-last`` (weights and clips in channels_last_3d) or ``torch-compile``
-                (that, compiled by inductor at the first batch of each size, which takes a minute).
+                (that, compiled by inductor for each batch size, which takes a minute).
             threads: of the CPU, for all of this process; None: its physical cores.
             precision: ``fp32``.
+            batch: the size to compile for at once; None: when it is first run.
 
         Raises:
             BackendError: torch is not installed, the precision is another, or torch-compile finds
-                no C++ compiler.
+                no C++ compiler or cannot compile.
             ClipedgeError: the file is none, or its architecture is not one of this project.
         """
         super().__init__(read_model_spec(path))
@@ -86,6 +92,8 @@ class TorchRunner(Runner):
         self._module: Any = network
         if self._way.compiled:
             self._module = torch.compile(network, dynamic=False, options=dict(COMPILE_OPTIONS))
+            if batch is not None:
+                self.infer(np.zeros((batch, *self.spec.clip_shape), np.float32))
 
     def _infer(self, clips: np.ndarray) -> np.ndarray:
         import torch
