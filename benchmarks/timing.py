@@ -54,13 +54,19 @@ class Timings(NamedTuple):
     """What was measured of one model."""
 
     batch: int  # clips in each batch
-    elapsed_s: float  # from the start of the first batch counted to the end of the last
+    start_s: float  # of the first batch, by the clock that measured
+    end_s: float  # of the last batch
     latencies_ms: List[float]  # of each batch, in order
 
     @property
     def batches(self) -> int:
         """Number of batches counted."""
         return len(self.latencies_ms)
+
+    @property
+    def elapsed_s(self) -> float:
+        """From the start of the first batch to the end of the last."""
+        return self.end_s - self.start_s
 
     @property
     def clips_per_s(self) -> float:
@@ -165,7 +171,7 @@ def measure(
         gone_s = now_s - start_s
         planned_s = duration_s if batches is None else gone_s / len(latencies_ms) * batches
         if (gone_s >= duration_s) if batches is None else (len(latencies_ms) >= batches):
-            return Timings(len(clips), gone_s, latencies_ms)
+            return Timings(len(clips), start_s, now_s, latencies_ms)
         if on_batch is not None:
             on_batch(gone_s, planned_s)
 

@@ -14,13 +14,14 @@ import subprocess
 import tempfile
 from typing import Any, Callable, Dict, Optional
 
+from clipedge.benchmarks.speed.pipe import LEAVE_S
 from clipedge.benchmarks.speed.worker import Order
 from clipedge.jetson.closing import Closing
 from clipedge.jetson.errors import BackendError, ClipedgeError, UsageError
 from clipedge.jetson.own_process import module_command
 
 WORKER = module_command("clipedge.benchmarks.speed.worker")
-_LEAVE_S = 3.0  # that a process gets to end by itself; it ends itself after 2
+_LEAVE_S = LEAVE_S + 2.0  # that a process gets to end by itself
 _LAST_WORDS = 400  # characters of its stderr, in an error
 
 Told = Callable[[float, float], None]

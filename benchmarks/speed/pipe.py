@@ -10,7 +10,7 @@ from typing import Any, Callable, Dict, Iterator, List, TextIO
 
 from clipedge.jetson.command_line import FAILED
 
-LEAVE_S = 2.0  # to close what is open, once the input is at its end
+LEAVE_S = 8.0  # to close what is open, once the input is at its end
 
 Say = Callable[..., None]  # say("event", field=value)
 

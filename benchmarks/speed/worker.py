@@ -124,10 +124,13 @@ class Bench:
             )
         )
         timings = [one for one, _ in found]
+        # Of several streams: from the first start to the last end.
+        elapsed_s = max(one.end_s for one in timings) - min(one.start_s for one in timings)
+        batches = sum(one.batches for one in timings)
         self._say(
             "measured",
-            elapsed_s=round(max(one.elapsed_s for one in timings), 6),
-            clips_per_s=sum(one.clips_per_s for one in timings),  # each over its own time
+            elapsed_s=round(elapsed_s, 9),
+            clips_per_s=batches * self._order.batch / elapsed_s,
             latencies_ms=[round(ms, 4) for one in timings for ms in one.latencies_ms],
             gpu_times_ms=[
                 [round(part, 4) for part in times] for _, all_ in found for times in all_

@@ -64,7 +64,7 @@ def test_a_number_of_batches_is_kept_however_long_they_take():
     clock = TurnedClock([0.1, 40.0, 0.1])
     timings = measure(clock.infer, CLIPS, duration_s=1.0, batches=3, clock=clock)
     assert timings.latencies_ms == pytest.approx([100.0, 40000.0, 100.0])
-    assert Timings(2, 4.0, [1.0, 3.0]).clips_per_s == 1.0
+    assert Timings(2, 1.0, 5.0, [1.0, 3.0]).clips_per_s == 1.0
 
 
 @pytest.mark.parametrize("batches", [None, 4])

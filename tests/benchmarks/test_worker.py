@@ -15,8 +15,11 @@ from stand_ins import TX2, board
 
 from clipedge.benchmarks.speed import contender
 from clipedge.benchmarks.speed.contender import Contender
-from clipedge.benchmarks.speed.worker import Order, shared_threads
+from clipedge.benchmarks.speed.pipe import LEAVE_S
+from clipedge.benchmarks.speed.worker import Bench, Order, _timed, shared_threads
+from clipedge.benchmarks.timing import random_clips
 from clipedge.jetson.errors import BackendError, ClipedgeError, UsageError
+from clipedge.jetson.spec import ClipSpec
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("onnxruntime") is None, reason="onnxruntime is not installed"
@@ -134,6 +137,14 @@ def test_a_backend_that_hangs_in_its_close_does_not_hang_us(order, odd_workers):
     assert children() == []
 
 
+def test_a_worker_that_does_not_end_is_ended(order, monkeypatch):
+    code = 'import time; print(\'{"event": "opened"}\', flush=True); time.sleep(600)'
+    monkeypatch.setattr(contender, "WORKER", [sys.executable, "-c", code])
+    monkeypatch.setattr(contender, "_LEAVE_S", 0.5)
+    Contender(order).close()
+    assert children() == []
+
+
 def test_an_end_in_the_middle_of_a_batch_is_at_once(order, odd_workers):
     odd_workers("hang:2")
     one = Contender(order)
@@ -142,7 +153,7 @@ def test_an_end_in_the_middle_of_a_batch_is_at_once(order, odd_workers):
     waiting.start()
     start_s = time.monotonic()
     one.close()
-    assert time.monotonic() - start_s < contender._LEAVE_S  # it was not killed
+    assert time.monotonic() - start_s < LEAVE_S
     waiting.join(LIMIT_S)
     assert children() == []
 
@@ -233,7 +244,7 @@ def test_two_streams_run_at_once_and_both_count(order, odd_workers):
         found = one.measure(10.0, 10)
     assert len(found["latencies_ms"]) == 20
     assert min(found["latencies_ms"]) >= 30.0
-    assert found["clips_per_s"] >= 0.99 * 20 * 2 / found["elapsed_s"]
+    assert found["clips_per_s"] == pytest.approx(20 * 2 / found["elapsed_s"], rel=1e-3)
     assert found["elapsed_s"] < 0.75 * sum(found["latencies_ms"]) / 1e3
 
 
@@ -264,3 +275,24 @@ def test_an_interrupt_of_the_terminal_is_left_to_who_asked(order):
     with Contender(order) as one:
         os.kill(one._process.pid, signal.SIGINT)
         one.warm_up(0.0)
+
+
+class NoRunner:
+    """Takes no time, so that what is left is our own."""
+
+    last_timing_ms = None
+
+    def infer(self, clips):
+        return clips
+
+
+def test_timing_a_batch_costs_next_to_nothing():
+    bench = Bench.__new__(Bench)
+    bench._runners, bench._say, count = [NoRunner()], lambda *_, **__: None, 5000
+    clips = random_clips(ClipSpec("tiny", ("a", "b"), frames=4, size=16), 1)
+    costs_s = []
+    for _ in range(5):  # other work on the machine may spoil one
+        start_s = time.perf_counter()
+        bench._on_each(lambda runner, infer, told: _timed(runner, infer, clips, 600.0, count, told))
+        costs_s.append((time.perf_counter() - start_s) / count)
+    assert min(costs_s) < 0.01 * 2e-3  # 1 % of a batch of 2 ms; it is 0.05 %
