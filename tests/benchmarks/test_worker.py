@@ -113,6 +113,13 @@ def test_a_worker_that_cannot_start_says_why(order, monkeypatch):
     assert children() == []
 
 
+def test_a_worker_that_ends_in_the_middle_of_an_answer_says_how(order, monkeypatch):
+    code = "import sys; print('{\"event\": \"ope', end=''); sys.exit(3)"
+    monkeypatch.setattr(contender, "WORKER", [sys.executable, "-c", code])
+    with pytest.raises(BackendError, match="ended with status 3"):
+        Contender(order)
+
+
 def test_a_wrong_call_is_told_apart_from_a_failure(order):
     with pytest.raises(UsageError, match="does not exist"):
         Contender(order._replace(path="none.onnx"))

@@ -94,7 +94,8 @@ def main(tricks) -> int:
         return OddRunner(runner, mine)
 
     worker.open_backend = open_backend
-    pipe.LEAVE_S = 1.0
+    if "hang:close" in tricks:
+        pipe.LEAVE_S = 1.0
     return worker.main()
 
 
