@@ -8,6 +8,7 @@ import sys
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional
 
 from clipedge.benchmarks.reports import check_targets, print_tables, write_reports
+from clipedge.benchmarks.speed.backends import comparable
 from clipedge.benchmarks.speed.baseline import changes, changes_text, regressed
 from clipedge.benchmarks.speed.conditions_apart import condition_differences
 from clipedge.benchmarks.speed.document import (
@@ -213,8 +214,6 @@ def _outcomes(
 
 
 def _comparable_orders(job: Job, order: Order) -> List[Order]:
-    from clipedge.benchmarks.speed.backends import comparable
-
     found, missing = comparable(job.path)
     for name, reason in missing.items():
         _log.info("%s: without %s: %s", job.path.name, name, reason)
