@@ -275,7 +275,6 @@ def test_two_contexts_on_a_gpu(tiny_model, engine_writer, tmp_path, workers_on):
         one.warm_up(0.0)
         found = one.measure(10.0, 5)
     assert len(found["latencies_ms"]) == len(found["gpu_times_ms"]) == 10
-    assert one._process.returncode == 0  # the stand-ins found nothing that was left behind
 
 
 def test_an_interrupt_of_the_terminal_is_left_to_who_asked(order):
