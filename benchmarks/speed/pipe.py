@@ -35,31 +35,38 @@ def answering(pipe: TextIO) -> Say:
     return say
 
 
-def asked() -> Iterator[Dict[str, Any]]:
-    """Give what is asked on stdin; asking for the next tells that the one before is done.
+class Requests:
+    """What is asked on stdin, one request after another.
 
     Where stdin ends while something is being done, the process ends at once: whoever waited is
     gone. Where it ends in between, the process has LEAVE_S to close what is open.
     """
-    lines = queue.Queue()  # type: queue.Queue[bytes]
-    undone: List[bytes] = []
-    # Unbuffered: a buffer's lock, held while waiting, would keep the interpreter from ending.
-    stdin = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115  open until the end
 
-    def read() -> None:
+    def __init__(self) -> None:
+        self._lines = queue.Queue()  # type: queue.Queue[bytes]
+        self._undone: List[bytes] = []
+        threading.Thread(target=self._read, name="requests", daemon=True).start()
+
+    def __iter__(self) -> Iterator[Dict[str, Any]]:
+        """Give each request; ``done`` is called behind it."""
+        for line in iter(self._lines.get, b""):
+            yield json.loads(line.decode())
+
+    def done(self) -> None:
+        """Note that the request is done: before its answer, whose reader may close the pipe."""
+        self._undone.clear()
+
+    def _read(self) -> None:
+        # Unbuffered: a buffer's lock, held while waiting, would keep the interpreter from ending.
+        stdin = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115  open until the end
         for line in iter(stdin.readline, b""):
-            undone.append(line)
-            lines.put(line)
-        if undone:
+            self._undone.append(line)
+            self._lines.put(line)
+        if self._undone:
             os._exit(FAILED)
-        lines.put(b"")
+        self._lines.put(b"")
         time.sleep(LEAVE_S)
         os._exit(FAILED)  # something hangs in its close
-
-    threading.Thread(target=read, name="requests", daemon=True).start()
-    for line in iter(lines.get, b""):
-        yield json.loads(line.decode())
-        undone.remove(line)
 
 
 def pass_warnings_on(say: Say) -> None:

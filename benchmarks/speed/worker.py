@@ -22,13 +22,20 @@ import numpy as np
 
 from clipedge.benchmarks.speed.backends import open_backend
 from clipedge.benchmarks.speed.memory_use import RESIDENT, growth_mb, peak_mb, process_mb
-from clipedge.benchmarks.speed.pipe import Say, answering, asked, pass_warnings_on, private_stdout
+from clipedge.benchmarks.speed.pipe import (
+    Requests,
+    Say,
+    answering,
+    pass_warnings_on,
+    private_stdout,
+)
 from clipedge.benchmarks.timing import Infer, OnBatch, Timings, measure, random_clips, warm_up
 from clipedge.jetson import board
 from clipedge.jetson.command_line import DONE, FAILED
 from clipedge.jetson.errors import BackendError, ClipedgeError, UsageError
 from clipedge.jetson.runners.base import Runner, TimingMs
 
+ANSWERS = {"warm": "warm", "measure": "measured", "profile": "profiled"}
 PROGRESS_S = 0.2
 TOGETHER_S = 60.0  # for the streams to start; the first one waits for the last
 
@@ -52,16 +59,23 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the other end of the pipe hears it and ends us
     say = answering(private_stdout())
     pass_warnings_on(say)
-    requests = asked()
+    requests = Requests()
+
+    def answer(event: str, fields: Dict[str, Any]) -> None:
+        requests.done()
+        say(event, **fields)
+
+    asked = iter(requests)
     try:
-        order = Order(**next(requests))
+        order = Order(**next(asked))
         with Bench(order, say) as bench:
-            say("opened", **bench.facts())
-            for request in requests:
-                getattr(bench, request.pop("do"))(**request)
+            answer("opened", bench.facts())
+            for request in asked:
+                do = request.pop("do")
+                answer(ANSWERS[do], getattr(bench, do)(**request))
     except (ClipedgeError, MemoryError) as error:
         text = str(error) or "there is not enough memory"
-        say("failed", error=text, wrong_call=isinstance(error, UsageError))
+        answer("failed", {"error": text, "wrong_call": isinstance(error, UsageError)})
     except BrokenPipeError:  # nobody waits for the answer any more
         return FAILED
     return DONE
@@ -100,23 +114,22 @@ class Bench:
             "packages": board.package_versions(),
         }
 
-    def warm(self, fixed_s: Optional[float]) -> None:
-        """Warm every stream up, all at once, and say how it went."""
+    def warm(self, fixed_s: Optional[float]) -> Dict[str, Any]:
+        """Warm every stream up, all at once; return how it went."""
         found = self._on_each(
             lambda runner, infer, told: warm_up(infer, self._clips, fixed_s, told)
         )
         known = [one.steady for one in found]
-        self._say(
-            "warm",
-            batches=sum(one.batches for one in found),
-            elapsed_s=round(max(one.elapsed_s for one in found), 4),
-            steady=None if None in known else all(known),
-            facts=self._runners[0].describe(),  # an engine chooses its memory with the first clips
-            model_mb=growth_mb(self._before_mb, self._clips.nbytes),
-        )
+        return {
+            "batches": sum(one.batches for one in found),
+            "elapsed_s": round(max(one.elapsed_s for one in found), 4),
+            "steady": None if None in known else all(known),
+            "facts": self._runners[0].describe(),  # an engine chose its memory with the first clips
+            "model_mb": growth_mb(self._before_mb, self._clips.nbytes),
+        }
 
-    def measure(self, duration_s: float, batches: Optional[int]) -> None:
-        """Time every stream, all at once, and say every latency."""
+    def measure(self, duration_s: float, batches: Optional[int]) -> Dict[str, Any]:
+        """Time every stream, all at once; return every latency."""
         cpu_start_s = time.process_time()
         found = self._on_each(
             lambda runner, infer, told: _timed(
@@ -127,27 +140,25 @@ class Bench:
         # Of several streams: from the first start to the last end.
         elapsed_s = max(one.end_s for one in timings) - min(one.start_s for one in timings)
         batches = sum(one.batches for one in timings)
-        self._say(
-            "measured",
-            elapsed_s=round(elapsed_s, 9),
-            clips_per_s=batches * self._order.batch / elapsed_s,
-            latencies_ms=[round(ms, 4) for one in timings for ms in one.latencies_ms],
-            gpu_times_ms=[
+        return {
+            "elapsed_s": round(elapsed_s, 9),
+            "clips_per_s": batches * self._order.batch / elapsed_s,
+            "latencies_ms": [round(ms, 4) for one in timings for ms in one.latencies_ms],
+            "gpu_times_ms": [
                 [round(part, 4) for part in times] for _, all_ in found for times in all_
             ],
-            cpu_s=round(time.process_time() - cpu_start_s, 4),
-            peak_mb=peak_mb(),
-        )
+            "cpu_s": round(time.process_time() - cpu_start_s, 4),
+            "peak_mb": peak_mb(),
+        }
 
-    def profile(self, runs: int) -> None:
-        """Time each layer, and say it in the order they run; null where the backend cannot."""
+    def profile(self, runs: int) -> Dict[str, Any]:
+        """Time each layer; return them in the order they run, None where the backend cannot."""
         try:
             times_ms = self._runners[0].layer_times_ms(self._clips, runs)
         except ClipedgeError as error:
-            self._say("profiled", layers=None, reason=str(error))
-            return
+            return {"layers": None, "reason": str(error)}
         layers = [{"name": name, "median_ms": round(ms, 5)} for name, ms in times_ms.items()]
-        self._say("profiled", layers=layers, reason=None)
+        return {"layers": layers, "reason": None}
 
     def close(self) -> None:
         """Close the runners, the last one first."""

@@ -196,6 +196,30 @@ def test_a_worker_does_not_outlive_who_started_it(order, doing):
     parent.stdout.close()
 
 
+def test_who_has_the_answer_may_close_the_pipe_at_once(order, monkeypatch, tmp_path):
+    script = tmp_path / "slow_worker.py"
+    script.write_text(
+        "import os, sys, time\n"
+        "from clipedge.benchmarks.speed import worker\n"
+        "real = worker.answering\n"
+        "def answering(pipe):\n"
+        "    say = real(pipe)\n"
+        "    def slowly(event, **fields):\n"
+        "        say(event, **fields)\n"
+        "        time.sleep(0.3)\n"
+        "    return slowly\n"
+        "worker.answering = answering\n"
+        "sys.exit(worker.main())\n"
+    )
+    monkeypatch.setattr(contender, "WORKER", [sys.executable, str(script)])
+    with Contender(order) as one:
+        pass
+    assert one._process.returncode == 0
+    with Contender(order) as one:
+        one.measure(1.0, 1)
+    assert one._process.returncode == 0
+
+
 def test_nothing_is_left_of_many_workers(order, odd_workers):
     odd_workers("exit:0")
     descriptors = len(os.listdir("/proc/self/fd"))
@@ -275,6 +299,7 @@ def test_two_contexts_on_a_gpu(tiny_model, engine_writer, tmp_path, workers_on):
         one.warm_up(0.0)
         found = one.measure(10.0, 5)
     assert len(found["latencies_ms"]) == len(found["gpu_times_ms"]) == 10
+    assert one._process.returncode == 0  # the stand-ins found nothing that was left behind
 
 
 def test_an_interrupt_of_the_terminal_is_left_to_who_asked(order):

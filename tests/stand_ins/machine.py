@@ -137,14 +137,14 @@ class Machine:
 
     def destroy(self, context: CudaContext) -> None:
         context.alive = False
-        left = [block for block in self.blocks.values() if block.context is context]
+        left = [block for block in list(self.blocks.values()) if block.context is context]
         if left:
             self.problem(f"a CUDA context was destroyed with {len(left)} allocations in it")
 
     # --- Memory -------------------------------------------------------------------------------
 
     def used_bytes(self) -> int:
-        return sum(block.data.nbytes for block in self.blocks.values())
+        return sum(block.data.nbytes for block in list(self.blocks.values()))
 
     def allocate(self, nbytes: int, context: Any, host: bool, call: str) -> Block:
         if nbytes <= 0:
@@ -161,13 +161,13 @@ class Machine:
     def free(self, block: Block) -> None:
         """Give memory back; work that still waits in a stream may want it: that is a problem."""
         mine = (None, block.context)  # another context's work cannot reach it
-        if any(one.queue for one in self.streams.values() if one.context in mine):
+        if any(one.queue for one in list(self.streams.values()) if one.context in mine):
             self.problem("memory was freed while work waited in a stream")
         self.blocks.pop(block.address, None)
 
     def view(self, address: int, nbytes: int) -> np.ndarray:
         """The bytes at an address, or CudaError where they are not allocated."""
-        for block in self.blocks.values():
+        for block in list(self.blocks.values()):
             offset = address - block.address
             if offset >= 0 and offset + nbytes <= block.data.nbytes:
                 return block.data[offset : offset + nbytes]
@@ -178,7 +178,7 @@ class Machine:
 
     def spoil(self, address: int, nbytes: int) -> None:
         """Fill a result that is still to come, where the host could look at it, with NaN."""
-        for block in self.blocks.values():
+        for block in list(self.blocks.values()):
             offset = address - block.address
             if block.host and offset >= 0 and offset + nbytes <= block.data.nbytes:
                 block.data[offset : offset + nbytes] = GARBAGE

@@ -128,7 +128,7 @@ def _host_bytes(home: Any, array: Any, call: str, pagelocked: bool) -> np.ndarra
         block.host
         and block.data.ctypes.data <= address
         and address + flat.nbytes <= block.data.ctypes.data + block.data.nbytes
-        for block in home.machine.blocks.values()
+        for block in list(home.machine.blocks.values())
     )
     if pagelocked and not locked:
         home.machine.problem(f"{call}: the host array is not, or no longer, page-locked")

@@ -258,7 +258,7 @@ class IExecutionContext(TrtObject):
 
     def _check_owner(self, *addresses: int) -> None:
         machine = self._home.machine
-        for block in machine.blocks.values():
+        for block in list(machine.blocks.values()):
             for address in addresses:
                 inside = 0 <= address - block.address < block.data.nbytes
                 if inside and block.context is not self._context:
