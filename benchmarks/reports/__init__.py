@@ -9,24 +9,15 @@ from clipedge.benchmarks.reports.csv_table import csv_text
 from clipedge.benchmarks.reports.html import page_text, require_plotly
 from clipedge.benchmarks.reports.markdown import markdown_text
 from clipedge.benchmarks.reports.terminal import heading_text, table_text
-from clipedge.benchmarks.speed.comparison import comparison_markdown, comparison_text
 from clipedge.benchmarks.speed.document import Document
 from clipedge.jetson.errors import UsageError
 from clipedge.jetson.files import make_folder, write_whole
 
 _log = logging.getLogger(__name__)
 
-
-def _markdown(document: Document) -> str:
-    text = markdown_text(document)
-    if document["settings"]["compare_backends"]:
-        text += "\n" + comparison_markdown(document)
-    return text
-
-
 _WRITERS: Dict[str, Callable[[Document], str]] = {
     "csv": csv_text,
-    "markdown": _markdown,
+    "markdown": markdown_text,
     "html": page_text,
 }
 
@@ -51,10 +42,7 @@ def check_targets(arguments: argparse.Namespace) -> None:
 
 def print_tables(document: Document) -> None:
     """Print what was held fixed and the tables."""
-    parts = [heading_text(document), table_text(document)]
-    if document["settings"]["compare_backends"] and document["rows"]:
-        parts.append(comparison_text(document))
-    sys.stdout.write("\n\n".join(parts) + "\n")
+    sys.stdout.write(f"{heading_text(document)}\n\n{table_text(document)}\n")
     sys.stdout.flush()
 
 

@@ -15,9 +15,11 @@ from typing import Any, Dict, List, Sequence
 from clipedge.benchmarks.reports.html_data import data_json
 from clipedge.benchmarks.reports.html_facts import conditions_html, rows_html
 from clipedge.benchmarks.reports.html_table import table_html
+from clipedge.benchmarks.reports.remarks import gathered
 from clipedge.benchmarks.reports.terminal import heading_text
 from clipedge.benchmarks.speed.document import Document
-from clipedge.benchmarks.speed.rows import PAPER_CONDITIONS, row_name
+from clipedge.benchmarks.speed.rows import PAPER_CONDITIONS
+from clipedge.benchmarks.speed.texts import PAGE, case_text, failure_file
 from clipedge.jetson.errors import UsageError
 
 _PAGE = pathlib.Path(__file__).resolve().parent / "page"
@@ -105,26 +107,22 @@ def _count(number: int, what: str) -> str:
 def _notices_html(document: Document) -> str:
     """Return failures and warnings with their reasons; nothing where there are none."""
     failed = [
-        (pathlib.PurePath(one["path"]).name, _failure_context(one), one["error"])
-        for one in document["failures"]
+        (failure_file(one), case_text(one, PAGE), one["error"]) for one in document["failures"]
     ]
+    told = [(row, warning) for row in document["rows"] for warning in row["warnings"]]
     warned = [
-        (row_name(row), f"{row['backend']} {row['precision']}, batch {row['batch']}", warning)
-        for row in document["rows"]
-        for warning in row["warnings"]
+        (name, "" if row is None else case_text(row, PAGE), warning)
+        for row, name, warning in gathered(told, len(document["rows"]))
     ]
     return _notice("Failed", "bad", failed) + _notice("Less than firm", "warn", warned)
-
-
-def _failure_context(failure: Dict[str, Any]) -> str:
-    return f"{failure['backend']} {failure['precision']}, batch {failure['batch']}"
 
 
 def _notice(title: str, kind: str, items: Sequence[Sequence[str]]) -> str:
     if not items:
         return ""
     lines: List[str] = [
-        f"<li><strong>{escape(name)}</strong> ({escape(context)}): {escape(str(text))}</li>"
+        f"<li><strong>{escape(name)}</strong>{escape(context and f' ({context})')}: "
+        f"{escape(str(text))}</li>"
         for name, context, text in items
     ]
     opened = " open" if len(items) <= 8 else ""

@@ -6,9 +6,9 @@ from typing import Any, Dict, List, Sequence
 
 import numpy as np
 
-from clipedge.benchmarks.reports.html_table import backend_text, batch_text
 from clipedge.benchmarks.speed.document import Document
 from clipedge.benchmarks.speed.rows import row_name
+from clipedge.benchmarks.speed.texts import PAGE, backend_text, batch_text, ran_by
 from clipedge.jetson.paper import DATASETS
 
 LATENCIES_A_ROW = 2000  # in the page; the document has all
@@ -49,8 +49,9 @@ def labels(rows: Sequence[Dict[str, Any]]) -> List[str]:
         ending = endings.pop()
         short = [name[: -len(ending)] if name.endswith(ending) else name for name in names]
         names = short if all(short) else names
-    for part in (backend_text, lambda row: f"batch {batch_text(row)}"):
-        parts = [part(row) for row in rows]
+    backends = [backend_text(row, PAGE) for row in rows]
+    batches = [f"batch {batch_text(row, PAGE)}" for row in rows]
+    for parts in (backends, batches):
         if len(set(parts)) > 1:
             names = [f"{name}, {one}" for name, one in zip(names, parts)]
     seen: Dict[str, int] = {}
@@ -78,7 +79,7 @@ def _row(row: Dict[str, Any], name: str, most: int) -> Dict[str, Any]:
         "name": name,
         "short": name.partition(", ")[0],
         "model": row["model"],
-        "backend": f"{row['backend']} {row['precision']}",
+        "backend": ran_by(row),
         "width": row["width"],
         "at_once": row["batch"] * row["streams"],
         "clips_per_s": row["clips_per_s"],

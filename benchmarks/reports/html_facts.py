@@ -3,17 +3,21 @@
 from html import escape
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-from clipedge.benchmarks.reports.html_table import DASH, backend_text, batch_text
 from clipedge.benchmarks.speed.document import Document
 from clipedge.benchmarks.speed.rows import row_name
+from clipedge.benchmarks.speed.texts import PAGE, backend_text, batch_text
 
 Facts = Dict[str, Any]
 
+# By the end of a key; the first that fits.
 _UNITS = {
+    "clips_per_s": "clips/s",
+    "clips_per_j": "clips/J",
     "_mhz": "MHz",
-    "_mb": "MB",
+    "_mb": "MiB",
     "_gb": "GB",
     "_w": "W",
+    "_j": "J",
     "_ms": "ms",
     "_s": "s",
     "_c": "°C",
@@ -42,7 +46,11 @@ _NAMES = {
     "min_mhz": "least",
     "max_mhz": "most",
     "bandwidth": "bandwidth",
+    "clips_per_s": "speed",
+    "clips_per_j": "clips a joule",
+    "energy_per_clip_j": "energy per clip",
 }
+_MISSING = "missing"  # the key of reasons
 _SHOWN_ELSEWHERE = ("series", "latencies_ms", "profile", "paper", "limit", "warnings", "span")
 
 
@@ -75,8 +83,8 @@ def conditions_html(document: Document) -> str:
 def rows_html(rows: Sequence[Facts]) -> str:
     """Return what was noted of each row beside its figures, folded."""
     return "\n".join(
-        f"<details><summary>{escape(row_name(row))}, {escape(backend_text(row))}, batch "
-        f"{batch_text(row)}</summary>\n"
+        f"<details><summary>{escape(row_name(row))}, {escape(backend_text(row, PAGE))}, batch "
+        f"{batch_text(row, PAGE)}</summary>\n"
         + facts_html({key: row[key] for key in row if key not in _SHOWN_ELSEWHERE})
         + _span_html(row)
         + "</details>"
@@ -88,18 +96,18 @@ def facts_html(before: Optional[Facts], after: Optional[Facts] = None) -> str:
     """Return a definition list of nested facts.
 
     Args:
-        before: as plain JSON types; ``missing`` in it holds reasons by keys with dots.
+        before: as plain JSON types; ``missing`` in them holds reasons by keys with dots.
         after: the same at another time; where it differs, both are shown.
     """
     if not before:
         return ""
-    missing = before.get("missing") or {}
+    missing, missing_later = _reasons(before), _reasons(after or {})
     later = None if after is None else dict(_flat(after))
     lines = []
-    for path, value in _flat({key: before[key] for key in before if key != "missing"}):
+    for path, value in _flat(before):
         text = _value_html(path, value, missing)
         if later is not None and path in later and later[path] != value:
-            text += f" → {_value_html(path, later[path], (after or {}).get('missing') or {})}"
+            text += f" → {_value_html(path, later[path], missing_later)}"
         lines.append(f"<div><dt>{escape(_name(path))}</dt><dd>{text}</dd></div>")
     known = {".".join(path) for path, _ in _flat(before)}
     lines += [
@@ -115,12 +123,29 @@ Path = Tuple[str, ...]
 
 
 def _flat(facts: Any, path: Path = ()) -> List[Tuple[Path, Any]]:
-    """Return the leaves with their paths; lists of plain values are leaves."""
+    """Return the leaves but the reasons, with paths; lists of plain values are leaves."""
     if isinstance(facts, dict) and facts:
-        return [leaf for key in facts for leaf in _flat(facts[key], path + (str(key),))]
+        known = [key for key in facts if not (key == _MISSING and isinstance(facts[key], dict))]
+        return [leaf for key in known for leaf in _flat(facts[key], path + (str(key),))]
     if isinstance(facts, list) and any(isinstance(one, dict) for one in facts):
         return [leaf for one in _named(facts) for leaf in _flat(one[1], path + (one[0],))]
     return [(path, facts)]
+
+
+def _reasons(facts: Any, path: Path = ()) -> Dict[str, str]:
+    """Return why values are missing, by their paths with dots; nested facts have their own."""
+    found: Dict[str, str] = {}
+    if isinstance(facts, dict):
+        own = facts.get(_MISSING)
+        for key, reason in own.items() if isinstance(own, dict) else ():
+            found[".".join(path + (str(key),))] = reason
+        inner = [(str(key), facts[key]) for key in facts if key != _MISSING]
+    else:
+        several = isinstance(facts, list) and any(isinstance(one, dict) for one in facts)
+        inner = [(name, one) for name, one in _named(facts)] if several else []
+    for name, one in inner:
+        found.update(_reasons(one, path + (name,)))
+    return found
 
 
 def _named(items: Sequence[Facts]) -> List[Tuple[str, Facts]]:
@@ -134,14 +159,19 @@ def _named(items: Sequence[Facts]) -> List[Tuple[str, Facts]]:
 
 
 def _name(path: Path) -> str:
-    words = []
-    for part in path:
-        stem = part
-        for unit in _UNITS:
-            if part.endswith(unit) and part not in _NAMES:
-                stem = part[: -len(unit)]
-        words.append(_NAMES.get(stem, stem.replace("_", " ")))
-    return ", ".join(words)
+    return ", ".join(_word(part) for part in path)
+
+
+def _word(part: str) -> str:
+    if part in _NAMES:
+        return _NAMES[part]
+    stem = part[: len(part) - len(_unit_key(part))]
+    return _NAMES.get(stem, stem.replace("_", " "))
+
+
+def _unit_key(part: str) -> str:
+    """Return the end of a key that says its unit; nothing where it has none."""
+    return next((end for end in _UNITS if part.endswith(end)), "")
 
 
 def _value_html(path: Path, value: Any, missing: Dict[str, str]) -> str:
@@ -153,7 +183,7 @@ def _value_html(path: Path, value: Any, missing: Dict[str, str]) -> str:
 
 def _reason_html(reason: Optional[str]) -> str:
     told = "" if not reason else f' <span class="quiet">{escape(str(reason))}</span>'
-    return DASH + told
+    return PAGE.dash + told
 
 
 def _value_text(path: Path, value: Any) -> str:
@@ -163,7 +193,7 @@ def _value_text(path: Path, value: Any) -> str:
         return ", ".join(str(one) for one in value) if value else "none"
     if isinstance(value, (int, float)):
         # A temperature's own name has no unit; that of the group it stands in has.
-        units = [_UNITS[end] for part in path for end in _UNITS if part.endswith(end)]
+        units = [_UNITS[_unit_key(part)] for part in path if _unit_key(part)]
         return _number_text(value, units[-1] if units else "")
     return str(value)
 

@@ -2,27 +2,12 @@
 
 from clipedge.benchmarks.markup import bullets, escaped, markdown_table
 from clipedge.benchmarks.reports import columns, remarks
+from clipedge.benchmarks.speed.comparison import comparison_markdown
 from clipedge.benchmarks.speed.document import Document
-
-_COLUMNS = (
-    columns.MODEL,
-    columns.BACKEND,
-    columns.BATCH,
-    *columns.SPEED,
-    *columns.ON_GPU,
-    *columns.ENERGY[:2],
-    *columns.MEMORY,
-    columns.SHARE_BY_LAYER,
-    columns.TITAN_XP,
-    columns.RATIOS[0],
-    columns.JETSON_TX2,
-    columns.RATIOS[1],
-    *columns.ACCURACY,
-)
 
 
 def markdown_text(document: Document) -> str:
-    """Return heading, what was held fixed, one table with every figure, notes and failures."""
+    """Return heading, what was held fixed, a table with every figure, notes, warnings, failures."""
     rows = document["rows"]
     packages = [f"{name} {version}" for name, version in sorted(document["packages"].items())]
     conditions = [
@@ -33,10 +18,12 @@ def markdown_text(document: Document) -> str:
     blocks += [f"**{escaped(line)}**" for line in remarks.state_lines(document)]
     blocks.append(bullets(conditions))
     if rows:
-        found = columns.filled(_COLUMNS, rows)
+        found = columns.filled(columns.MARKDOWN, rows)
         cells = [[column.cell(row) for column in found] for row in rows]
         blocks += [markdown_table([column.title for column in found], cells)]
         blocks += [bullets(remarks.notes(rows))]
+    if document["settings"]["compare_backends"]:
+        blocks.append(comparison_markdown(document).rstrip("\n"))
     for title, lines in (
         ("Not firm", remarks.warning_lines(document)),
         ("Failed", remarks.failure_lines(document)),

@@ -1,14 +1,21 @@
 """What stands beside a benchmark's tables: what was held fixed, notes, warnings and failures."""
 
-import pathlib
-from typing import Any, Dict, List, Sequence
+import re
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from clipedge.benchmarks.speed.document import Document
 from clipedge.benchmarks.speed.rows import PAPER_CONDITIONS, paper_clip_shape, row_name
+from clipedge.benchmarks.speed.texts import batch_text, failure_name, one_line, ran_by
 from clipedge.jetson import paper
 from clipedge.jetson.conditions import conditions_text
 
+Row = Dict[str, Any]
+Told = Tuple[Row, str]
+
 _BATCHES_FOR_P99 = 100  # below, fewer than one batch in the sample lies above it
+_ALIKE = 3  # warnings of one kind, from which on one line tells them, where most rows have it
+# A number of its own, not the 1 of cpu1 or the 0.5 of shufflenetv1_0.5x.
+_NUMBER = re.compile(r"(?<![\w.-])\d+(?:\.\d+)?(?![\w.-]*\w)")
 
 
 def machine_text(document: Document) -> str:
@@ -30,17 +37,22 @@ def condition_lines(document: Document) -> List[str]:
 def _how_text(settings: Dict[str, Any]) -> str:
     length = f"{settings['duration_s']:g} s"
     if settings["batches"] is not None:
-        length = f"{settings['batches']} batches"
+        length = _count(settings["batches"], "batch", "batches")
     warmup = "until steady" if settings["warmup_s"] is None else f"of {settings['warmup_s']:g} s"
-    return f"{settings['repeats']} times {length} a model after a warm-up {warmup}"
+    times = "once" if settings["repeats"] == 1 else f"{settings['repeats']} times"
+    return f"{times} {length} a model after a warm-up {warmup}"
+
+
+def _count(number: int, one: str, several: str) -> str:
+    return f"{number} {one if number == 1 else several}"
 
 
 def state_lines(document: Document) -> List[str]:
     """Return that the run was stopped, where it was."""
     if document["complete"]:
         return []
-    done = len(document["rows"])
-    return [f"The run was stopped: {done} {'row is' if done == 1 else 'rows are'} done, not all."]
+    done = _count(len(document["rows"]), "row is", "rows are")
+    return [f"The run was stopped: {done} done, not all."]
 
 
 def failure_lines(document: Document) -> List[str]:
@@ -48,41 +60,80 @@ def failure_lines(document: Document) -> List[str]:
     return [f"{failure_name(one)}: {one_line(one['error'])}" for one in document["failures"]]
 
 
-def failure_name(failure: Dict[str, Any]) -> str:
-    """Return what was tried, such as ``a.onnx (auto fp32, batch 8)``."""
-    streams = "" if failure["streams"] == 1 else f" x {failure['streams']}"
-    return (
-        f"{pathlib.PurePath(failure['path']).name} ({failure['backend']} {failure['precision']}, "
-        f"batch {failure['batch']}{streams})"
-    )
-
-
 def warning_lines(document: Document) -> List[str]:
-    """Return what makes figures less than firm, a line for each row and warning."""
-    several = len({(row["batch"], row["streams"]) for row in document["rows"]}) > 1
-    backends = len({(row["backend"], row["precision"]) for row in document["rows"]}) > 1
-    lines = []
-    for row in document["rows"]:
-        name = row_name(row)
-        if backends:
-            name += f" {row['backend']} {row['precision']}"
-        if several:
-            name += f" batch {row['batch']}" + (
-                f" x {row['streams']}" if row["streams"] > 1 else ""
-            )
-        lines += [f"{name}: {one_line(warning)}" for warning in row["warnings"]]
+    """Return what makes figures less than firm: a line for each row and warning.
+
+    A kind that most rows have is one line.
+    """
+    rows = document["rows"]
+    several = len({(row["batch"], row["streams"]) for row in rows}) > 1
+    backends = len({ran_by(row) for row in rows}) > 1
+    told: List[Told] = []
+    for row in rows:
+        told += [(row, warning) for warning in row["warnings"]]
         if row["profile"] and row["profile"]["layers"] is None:
-            lines.append(f"{name}: no time of a layer: {one_line(row['profile']['reason'])}")
+            told.append((row, f"no time of a layer: {row['profile']['reason']}"))
+    lines = []
+    for one, who, warning in gathered(told, len(rows)):
+        if one and backends:
+            who += f" {ran_by(one)}"
+        if one and several:
+            who += f" batch {batch_text(one)}"
+        lines.append(f"{who}: {one_line(warning)}")
     return lines
 
 
-def notes(rows: Sequence[Dict[str, Any]]) -> List[str]:
+def gathered(told: Sequence[Told], rows: int) -> List[Tuple[Optional[Row], str, str]]:
+    """Return what is told of rows, with one line for what is told of most of them.
+
+    Args:
+        told: rows with a text each; texts that differ in their numbers alone are of one kind.
+        rows: how many there are, also of those that nothing is told of.
+
+    Returns:
+        (row, its name, text); the row is None where it is told of several, and each number that
+        differs in them is then a range, such as ``75-83``. These come first.
+    """
+    kinds: Dict[str, List[str]] = {}
+    for _, text in told:
+        kinds.setdefault(_kind(text), []).append(text)
+    common = {
+        kind: texts
+        for kind, texts in kinds.items()
+        if len(texts) >= _ALIKE and 2 * len(texts) > rows
+    }
+    lines: List[Tuple[Optional[Row], str, str]] = [
+        (None, f"All {rows} rows" if len(texts) == rows else f"{len(texts)} of {rows} rows", text)
+        for texts, text in ((texts, _with_ranges(texts)) for texts in common.values())
+    ]
+    return lines + [(row, row_name(row), text) for row, text in told if _kind(text) not in common]
+
+
+def _kind(text: str) -> str:
+    return _NUMBER.sub("#", text)
+
+
+def _with_ranges(texts: Sequence[str]) -> str:
+    """Return the text of several that differ in their numbers alone."""
+    places = zip(*[_NUMBER.findall(text) for text in texts])
+    ranges = [_range(sorted(numbers, key=float)) for numbers in places]
+    return _NUMBER.sub(lambda _: ranges.pop(0), texts[0])
+
+
+def _range(ordered: Sequence[str]) -> str:
+    least, most = ordered[0], ordered[-1]
+    return least if least == most else f"{least}-{most}"
+
+
+def notes(rows: Sequence[Row]) -> List[str]:
     """Return what the columns are, a line each."""
     if not rows:
         return []
     lines = ["Latencies are of a whole batch."]
-    if any(row["threads"] for row in rows):
-        lines[0] = "Latencies are of a whole batch; x2 behind a backend: on 2 threads."
+    threads = max(row["threads"] or 0 for row in rows)
+    if threads:
+        on = _count(threads, "thread", "threads")
+        lines[0] = f"Latencies are of a whole batch; x{threads} behind a backend: on {on}."
     if any(row["streams"] > 1 for row in rows):
         lines.append("Batch 8 x 2: two batches of 8 at once, each in a context of its own.")
     if any(row["clips_per_s_without_copies"] for row in rows):
@@ -93,14 +144,16 @@ def notes(rows: Sequence[Dict[str, Any]]) -> List[str]:
     if any(row["limit"] for row in rows):
         lines.append("Of limit: the share of the clips/s that layers one after the other allow.")
     few = min(sum(one["batches"] for one in row["repeats"]) for row in rows)
-    if few < _BATCHES_FOR_P99:
+    if few == 1:
+        lines.append("p95 and p99 of 1 batch are that batch; --duration makes them firmer.")
+    elif few < _BATCHES_FOR_P99:
         lines.append(
             f"p99 of {few} batches is next to the slowest one; --duration makes it firmer."
         )
     return lines
 
 
-def _paper_notes(rows: Sequence[Dict[str, Any]]) -> List[str]:
+def _paper_notes(rows: Sequence[Row]) -> List[str]:
     lines = []
     if any(row["paper"] for row in rows):
         note = (
@@ -119,10 +172,5 @@ def _paper_notes(rows: Sequence[Dict[str, Any]]) -> List[str]:
     return lines
 
 
-def _has_paper_clip(row: Dict[str, Any]) -> bool:
+def _has_paper_clip(row: Row) -> bool:
     return tuple(row["clip_shape"]) == tuple(paper_clip_shape(row["model"]))
-
-
-def one_line(text: str) -> str:
-    """Return a message of several lines as one."""
-    return " ".join(text.split())

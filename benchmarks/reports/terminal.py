@@ -4,6 +4,7 @@ from typing import Any, Dict, List, Optional, Sequence
 
 from clipedge.benchmarks.reports import columns, remarks
 from clipedge.benchmarks.reports.columns import Column
+from clipedge.benchmarks.speed.comparison import comparison_text, groups_of
 from clipedge.benchmarks.speed.document import Document
 from clipedge.jetson.command_line import format_table
 
@@ -15,11 +16,11 @@ _ON_GPU = (*columns.ON_GPU, columns.GPU_MEMORY)
 
 
 def table_text(document: Document) -> str:
-    """Return the tables of results, what failed and why, and notes.
+    """Return the tables of results, notes, warnings, and what failed and why.
 
     The first table has the speeds. Below it stand, where rows have them: the parts of the time on
-    a GPU, power and energy, layers, and the paper's accuracies with ratios to its speeds. Columns
-    that no row has a value for are left out.
+    a GPU, power and energy, layers, the paper's accuracies with ratios to its speeds, and backends
+    side by side where they were asked for. Columns that no row has a value for are left out.
     """
     rows = document["rows"]
     blocks = [_speed_table(rows)] if rows else []
@@ -29,11 +30,13 @@ def table_text(document: Document) -> str:
             ("On the GPU, median of a batch:", _side_table(rows, _ON_GPU)),
             ("Power and energy:", _side_table(rows, columns.ENERGY)),
             (_LAYERS_TITLE, _side_table(rows, columns.LAYERS)),
-            ("Ratio to the paper, and its top-1 accuracy:", _paper_table(rows)),
+            ("Ratio to the paper, and its top-1 accuracy:", _paper_table(document)),
         )
         if table
     ]
     blocks.append("\n".join(remarks.notes(rows)))
+    if rows and document["settings"]["compare_backends"]:
+        blocks.append(comparison_text(document))
     for title, lines in (
         ("Not firm:", remarks.warning_lines(document)),
         ("Failed:", remarks.failure_lines(document)),
@@ -81,8 +84,15 @@ def _side_table(rows: Sequence[Dict[str, Any]], figures: Sequence[Column]) -> st
     return _table([columns.MODEL, *named, *columns.filled(figures, known)], known)
 
 
-def _paper_table(rows: Sequence[Dict[str, Any]]) -> str:
-    """Return ratios and accuracies: of rows that compare, and of other models once each."""
+def _paper_table(document: Document) -> str:
+    """Return ratios and accuracies: of rows that compare, and of other models once each.
+
+    Where backends were put side by side, the rows of auto's choice stand for their models.
+    """
+    rows = document["rows"]
+    if document["settings"]["compare_backends"]:
+        speaking = [group.chosen() or group.fastest() for group in groups_of(document)]
+        rows = [row for row in speaking if row is not None]
     known = [row for row in rows if row["paper"]]
     compared = [row for row in known if columns.filled(columns.RATIOS, [row])]
     told = {(row["model"], row["width"]) for row in compared}

@@ -8,7 +8,9 @@ from clipedge.benchmarks.speed.conditions_apart import row_differences
 from clipedge.benchmarks.speed.document import Document, row_identity
 from clipedge.benchmarks.speed.noise import noise_of_ratio
 from clipedge.benchmarks.speed.rows import row_name
+from clipedge.benchmarks.speed.texts import PLAIN, batch_text, one_line, percent, ran_by, rate_text
 from clipedge.jetson.command_line import format_table
+from clipedge.jetson.errors import UsageError
 from clipedge.jetson.runners.opening import AUTO, TENSORRT
 
 FASTER = "faster"
@@ -60,7 +62,17 @@ def changes(document: Document, baseline: Document, max_regression: float) -> Li
 
 
 def regressed(found: Sequence[Change]) -> bool:
-    """Return whether a row has regressed, or failed that was measured before."""
+    """Return whether a row has regressed, or failed that was measured before.
+
+    Raises:
+        UsageError: no row of the baseline could be compared, which is no proof of anything.
+    """
+    if not any(change.ratio is not None or change.verdict == FAILED_NOW for change in found):
+        raise UsageError(
+            f"The baseline has no row that could be compared with this run's ({_apart(found)}): "
+            "measure the same models with the same backend, precision, batch and streams, or give "
+            "the baseline of this run."
+        )
     return any(change.verdict in (REGRESSED, FAILED_NOW) for change in found)
 
 
@@ -125,8 +137,8 @@ def _change(row: Row, was: Row, max_regression: float) -> Change:
     noise = noise_of_ratio(row, was)
     return Change(
         row_name(row),
-        _backend(row),
-        _batch(row),
+        ran_by(row),
+        batch_text(row),
         was["clips_per_s"],
         row["clips_per_s"],
         ratio,
@@ -150,7 +162,7 @@ def _gone(was: Row, document: Document) -> Change:
     for failure in document["failures"]:
         if _is_of(failure, was):
             change = _of_one(was, FAILED_NOW, before=was["clips_per_s"])
-            return change._replace(notes=[" ".join(failure["error"].split()).rstrip(".")])
+            return change._replace(notes=[one_line(failure["error"]).rstrip(".")])
     return _of_one(was, GONE, before=was["clips_per_s"])
 
 
@@ -168,15 +180,7 @@ def _is_of(failure: Dict[str, Any], was: Row) -> bool:
 def _of_one(
     row: Row, verdict: str, before: Optional[float] = None, now: Optional[float] = None
 ) -> Change:
-    return Change(row_name(row), _backend(row), _batch(row), before, now, None, None, verdict, [])
-
-
-def _backend(row: Row) -> str:
-    return f"{row['backend']} {row['precision']}"
-
-
-def _batch(row: Row) -> str:
-    return str(row["batch"]) + ("" if row["streams"] == 1 else f" x {row['streams']}")
+    return Change(row_name(row), ran_by(row), batch_text(row), before, now, None, None, verdict, [])
 
 
 def _title(change: Change) -> str:
@@ -188,32 +192,51 @@ def _cells(change: Change) -> List[str]:
         change.name,
         change.backend,
         change.batch,
-        "-" if change.before is None else f"{change.before:.1f}",
-        "-" if change.now is None else f"{change.now:.1f}",
-        "-" if change.ratio is None else f"{100 * (change.ratio - 1):+.1f} %",
-        "-" if change.noise is None else f"{100 * change.noise:.1f} %",
+        PLAIN.dash if change.before is None else rate_text(change.before),
+        PLAIN.dash if change.now is None else rate_text(change.now),
+        PLAIN.dash if change.ratio is None else f"{100 * (change.ratio - 1):+.1f} %",
+        PLAIN.dash if change.noise is None else percent(change.noise),
         change.verdict,
     ]
 
 
 def _conclusion(found: Sequence[Change], max_regression: float) -> str:
-    names = {
-        word: [change.name for change in found if change.verdict == word]
-        for word in (REGRESSED, FAILED_NOW, UNSURE)
-    }
+    slower = _names(found, REGRESSED)
     compared = sum(change.ratio is not None for change in found)
-    count = len(names[REGRESSED])
     text = (
-        f"{count or 'No row'} of {compared} {'is' if count < 2 else 'are'} slower by more than "
-        f"{100 * max_regression:g} % and the noise"
+        f"{len(slower) or 'No row'} of {compared} {'is' if len(slower) < 2 else 'are'} slower by "
+        f"more than {100 * max_regression:g} % and the noise"
     )
-    if names[REGRESSED]:
-        text += f" ({', '.join(names[REGRESSED])})"
-    if names[FAILED_NOW]:
-        text += f"; failed that ran before: {', '.join(names[FAILED_NOW])}"
-    if names[UNSURE]:
+    if slower:
+        text += f" ({', '.join(slower)})"
+    failed = _names(found, FAILED_NOW)
+    if failed:
+        text += f"; failed that ran before: {', '.join(failed)}"
+    apart = _apart(found)
+    if apart:
+        text += f"; not compared: {apart}"
+    return f"{text}{_unsure(found)}."
+
+
+def _names(found: Sequence[Change], verdict: str) -> List[str]:
+    return [change.name for change in found if change.verdict == verdict]
+
+
+def _apart(found: Sequence[Change]) -> str:
+    """Return how many rows stand in one document alone, such as ``2 gone, 1 new``."""
+    counts = [(len(_names(found, verdict)), verdict) for verdict in (GONE, NEW)]
+    return ", ".join(f"{count} {verdict}" for count, verdict in counts if count)
+
+
+def _unsure(found: Sequence[Change]) -> str:
+    """Return which slower rows may be noise, and what would tell."""
+    text = ""
+    for known, why in ((True, "the noise is as large"), (False, "the noise is not known")):
+        names = _names([one for one in found if (one.noise is not None) is known], UNSURE)
+        if names:
+            text += f"; unsure, as {why}: {', '.join(names)}"
+    if text:
         text += (
-            f"; unsure, as the noise is as large: {', '.join(names[UNSURE])}: quiet the machine "
-            "and measure both again with more --repeats or a longer --duration"
+            ": quiet the machine and measure both again with more --repeats or a longer --duration"
         )
-    return text + "."
+    return text

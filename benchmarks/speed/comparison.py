@@ -4,15 +4,25 @@ Of a document of ``jetson-bench --compare-backends``, whose rows were measured i
 """
 
 import math
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from clipedge.benchmarks.layer_costs import find_network
 from clipedge.benchmarks.markup import bullets, markdown_table
 from clipedge.benchmarks.speed.backends import TORCH_BACKENDS
 from clipedge.benchmarks.speed.document import Document
 from clipedge.benchmarks.speed.noise import noise_of_ratio
+from clipedge.benchmarks.speed.rows import row_name
+from clipedge.benchmarks.speed.texts import (
+    PLAIN,
+    batch_text,
+    model_text,
+    percent,
+    rate_text,
+    ratio_text,
+)
 from clipedge.jetson import paper
 from clipedge.jetson.command_line import format_table
+from clipedge.jetson.runners.opening import TENSORRT
 
 Row = Dict[str, Any]
 
@@ -25,12 +35,11 @@ _PRECISIONS = ("fp32", "bf16", "fp16")
 EFFICIENT = ("squeezenet", "mobilenetv1", "mobilenetv2", "shufflenetv1", "shufflenetv2")
 _FULL = "fp32"
 _MARK = "*"
-_DASH = "-"
 _ALIKE = 1e-3  # of two limits that are the same one
 
 
 class Group(NamedTuple):
-    """One model on one clip, batch and number of streams, with what ran it."""
+    """One network's file on one clip, batch and number of streams, with what ran it."""
 
     name: str
     model: str
@@ -47,6 +56,11 @@ class Group(NamedTuple):
         """Return the row of the backend that ``auto`` picks; None where that is not known."""
         found = [row for row in self.rows.values() if row.get("auto_choice")]
         return found[0] if found else None
+
+    def fastest(self, precision: Optional[str] = None) -> Optional[Row]:
+        """Return the fastest row of a precision, or of all; None where there is none."""
+        rows = [row for (_, its), row in self.rows.items() if precision in (None, its)]
+        return max(rows, key=lambda row: float(row["clips_per_s"])) if rows else None
 
     def chosen_ratio(self) -> Optional[float]:
         """Return the ratio of auto's choice to PyTorch eager; None where it is not known."""
@@ -75,18 +89,35 @@ def comparison_markdown(document: Document) -> str:
 
 
 def groups_of(document: Document) -> List[Group]:
-    """Return the document's rows by model, clip, batch and streams, in the document's order."""
-    several = len({(row["batch"], row["streams"]) for row in document["rows"]}) > 1
+    """Return the document's rows by network, clip, batch and streams, in the document's order.
+
+    An engine is of the network's file that it was built of. Files of one model are named by their
+    own names.
+    """
+    rows = document["rows"]
+    several = len({(row["batch"], row["streams"]) for row in rows}) > 1
+    files: Dict[str, Set[str]] = {}
+    for row in rows:
+        files.setdefault(model_text(row["model"], row["width"]), set()).add(_network_name(row))
     found: Dict[Tuple[Any, ...], Group] = {}
-    for row in document["rows"]:
-        key = (row["model"], row["width"], *row["clip_shape"], row["batch"], row["streams"])
-        name = row["model"] + ("" if row["width"] is None else f" {row['width']}x")
+    for row in rows:
+        name, file = model_text(row["model"], row["width"]), _network_name(row)
+        key = (name, file, *row["clip_shape"], row["batch"], row["streams"])
+        if len(files[name]) > 1:
+            name = file
         if several:
-            name += f", batch {row['batch']}"
-            name += "" if row["streams"] == 1 else f" x {row['streams']}"
+            name += f", batch {batch_text(row)}"
         group = found.setdefault(key, Group(name, row["model"], {}))
         group.rows.setdefault((row["backend"], row["precision"]), row)
     return list(found.values())
+
+
+def _network_name(row: Row) -> str:
+    """Return the name of the ONNX file, without folder and suffix, also of an engine of it."""
+    name, ending = row_name(row), f"_{row['precision']}"
+    if row["backend"] == TENSORRT and name.endswith(ending):
+        return name[: -len(ending)]
+    return name
 
 
 def geometric_mean(ratios: Sequence[float]) -> float:
@@ -126,7 +157,7 @@ def _table(document: Document, groups: Sequence[Group]) -> Tuple[List[str], List
     """Return (header, rows): models as lines, backends as columns, the means below."""
     keys = _backends(groups)
     shares = [_share_cell(document, group) for group in groups]
-    has_shares = any(share != _DASH for share in shares)
+    has_shares = any(share != PLAIN.dash for share in shares)
     header = ["clips/s"] + [backend_name(*key) for key in keys]
     lines = [[group.name] + [_cell(group, key) for key in keys] for group in groups]
     efficient = [group for group in groups if group.model in EFFICIENT]
@@ -157,11 +188,11 @@ def _backends(groups: Sequence[Group]) -> List[Tuple[str, str]]:
 def _cell(group: Group, key: Tuple[str, str]) -> str:
     row = group.rows.get(key)
     if row is None:
-        return _DASH
-    text = f"{row['clips_per_s']:.1f}"
+        return PLAIN.dash
+    text = rate_text(row["clips_per_s"])
     ratio = group.ratio(key)
     if ratio is not None and key != (EAGER, _FULL):
-        text += f" ({ratio:.2f}x)"
+        text += f" ({ratio_text(ratio)})"
     return text + (_MARK if row.get("auto_choice") else "")
 
 
@@ -170,28 +201,23 @@ def _mean_line(groups: Sequence[Group], keys: Sequence[Tuple[str, str]], name: s
     for key in keys:
         ratios = [ratio for ratio in (group.ratio(key) for group in groups) if ratio is not None]
         if not ratios:
-            cells.append(_DASH)
+            cells.append(PLAIN.dash)
             continue
         part = "" if len(ratios) == len(groups) else f" of {len(ratios)}"
-        cells.append(f"{geometric_mean(ratios):.2f}x{part}")
+        cells.append(f"{ratio_text(geometric_mean(ratios))}{part}")
     return cells
 
 
 def _share_cell(document: Document, group: Group) -> str:
     row = _for_share(group)
     share = None if row is None else share_of_products(document, row)
-    return _DASH if share is None else f"{100 * share:.1f} %"
+    return PLAIN.dash if share is None else percent(share)
 
 
 def _for_share(group: Group) -> Optional[Row]:
     """Return the fp32 row whose share of the matrix-product rate is told: auto's or the fastest."""
     chosen = group.chosen()
-    return chosen if chosen and chosen["precision"] == _FULL else _fastest(group, _FULL)
-
-
-def _fastest(group: Group, precision: str) -> Optional[Row]:
-    rows = [row for (_, its), row in group.rows.items() if its == precision]
-    return max(rows, key=lambda row: float(row["clips_per_s"])) if rows else None
+    return chosen if chosen and chosen["precision"] == _FULL else group.fastest(_FULL)
 
 
 def _remarks(document: Document, groups: Sequence[Group]) -> List[str]:
@@ -211,7 +237,7 @@ def _auto_lines(groups: Sequence[Group]) -> List[str]:
     known = [(group, chosen) for group, chosen in ((one, one.chosen()) for one in groups) if chosen]
     behind = []
     for group, chosen in known:
-        fastest = _fastest(group, chosen["precision"]) or chosen
+        fastest = group.fastest(chosen["precision"]) or chosen
         if fastest is not chosen:
             behind.append(f"{group.name}: {_behind(chosen, fastest)}")
     best = len(known) - len(behind)
@@ -229,7 +255,9 @@ def _auto_means(groups: Sequence[Group]) -> List[str]:
         ratios = [ratio for ratio in (group.chosen_ratio() for group in several) if ratio]
         if ratios:
             mean = geometric_mean(ratios)
-            lines.append(f"auto's choice: {mean:.2f}x PyTorch eager over {len(ratios)} {which}.")
+            lines.append(
+                f"auto's choice: {ratio_text(mean)} PyTorch eager over {len(ratios)} {which}."
+            )
     return lines
 
 
@@ -262,7 +290,7 @@ def _share_lines(document: Document, groups: Sequence[Group]) -> List[str]:
     if large:
         group, least = min(large, key=lambda one: one[1])
         lines.append(
-            f"Least of the large models (ResNet, ResNeXt, I3D): {100 * least:.1f} %, {group.name}."
+            f"Least of the large models (ResNet, ResNeXt, I3D): {percent(least)}, {group.name}."
         )
     return lines
 

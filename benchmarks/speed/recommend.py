@@ -3,6 +3,7 @@
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from clipedge.benchmarks.speed.document import Document
+from clipedge.benchmarks.speed.texts import batch_text, model_text, ran_by, rate_text, significant
 from clipedge.jetson import paper
 from clipedge.jetson.command_line import nearest
 from clipedge.jetson.errors import UsageError
@@ -10,6 +11,7 @@ from clipedge.jetson.errors import UsageError
 Row = Dict[str, Any]
 
 _MOST_NAMED = 3  # of the models that were not measured
+_UNMEASURED = "more accurate but not measured"
 
 
 class Candidate(NamedTuple):
@@ -117,9 +119,9 @@ def _none_fits(best_first: Sequence[Candidate], min_cps: float, dataset: str) ->
 
 def _lacks(better: Candidate, min_cps: float) -> str:
     speed = better.row["clips_per_s"]
-    text = f"{_name(better.row)} has {_percent(better)} but makes {speed:.1f}"
+    text = f"{_name(better.row)} has {_percent(better)} but makes {rate_text(speed)}"
     if speed >= min_cps:
-        return f"{text}, and {better.slowest:.1f} in its slowest repeat"
+        return f"{text}, and {rate_text(better.slowest)} in its slowest repeat"
     return text
 
 
@@ -130,23 +132,20 @@ def _unmeasured(document: Document, percent: float, dataset: str) -> List[str]:
     for row in paper.TABLE_8:
         accuracy = getattr(row, f"{dataset}_top1_percent")
         if accuracy is not None and accuracy > percent and (row.model, row.width) not in measured:
-            names.append(_name({"model": row.model, "width": row.width}))
+            names.append(model_text(row.model, row.width))
     if len(names) > _MOST_NAMED:
-        names[_MOST_NAMED:] = [f"{len(names) - _MOST_NAMED} more"]
-    return [f"more accurate but not measured: {', '.join(names)}"] if names else []
+        more = len(names) - _MOST_NAMED
+        return [f"{_UNMEASURED}: {', '.join(names[:_MOST_NAMED])} and {more} more"]
+    return [f"{_UNMEASURED}: {', '.join(names)}"] if names else []
 
 
 def _figures(one: Candidate) -> str:
     row = one.row
-    streams = "" if row["streams"] == 1 else f" x {row['streams']}"
-    text = (
-        f"{row['clips_per_s']:.1f} clips/s at batch {row['batch']}{streams} with {row['backend']} "
-        f"{row['precision']}"
-    )
+    text = f"{rate_text(row['clips_per_s'])} clips/s at batch {batch_text(row)} with {ran_by(row)}"
     if len(row["repeats"]) > 1:
-        text += f", {one.slowest:.1f} in the slowest of {len(row['repeats'])} repeats"
+        text += f", {rate_text(one.slowest)} in the slowest of {len(row['repeats'])} repeats"
     energy_j = row["span"]["energy_per_clip_j"]
-    return text if energy_j is None else f"{text}, {energy_j:.3g} J a clip"
+    return text if energy_j is None else f"{text}, {significant(energy_j)} J a clip"
 
 
 def _percent(one: Candidate) -> str:
@@ -154,4 +153,4 @@ def _percent(one: Candidate) -> str:
 
 
 def _name(row: Row) -> str:
-    return str(row["model"]) + ("" if row["width"] is None else f" {row['width']}x")
+    return model_text(row["model"], row["width"])

@@ -53,8 +53,8 @@ def test_nothing_better_measured_is_said_and_what_was_not_measured():
         "; no model measured here is more accurate; more accurate but not measured: resnext101."
     )
     assert advice(example_row(*FAST, 100.0)).endswith(
-        "more accurate but not measured: shufflenetv1 1.0x, shufflenetv2 1.0x, mobilenetv1 1.0x, "
-        "14 more."
+        "more accurate but not measured: shufflenetv1 1.0x, shufflenetv2 1.0x, mobilenetv1 1.0x "
+        "and 14 more."
     )
     rows = [example_row(row.model, row.width, 100.0) for row in paper.TABLE_8 if row.model != "i3d"]
     assert advice(*rows).startswith("resnext101, 94.89 %")
@@ -100,7 +100,7 @@ def test_of_models_of_one_accuracy_the_faster_one():
 
 def test_energy_streams_and_a_single_repeat_are_said():
     row = example_row(*MIDDLE, rates=[50.0], streams=2, power_w=10.0)
-    energy = "{:.3g} J a clip".format(row["span"]["energy_per_clip_j"])
+    energy = "{:.3f} J a clip".format(row["span"]["energy_per_clip_j"])
     text = advice(row)
     assert "50.0 clips/s at batch 8 x 2 with openvino fp32, " + energy in text
     assert "repeats" not in text

@@ -11,9 +11,10 @@ from stand_ins.bench_documents import (
     example_rows,
 )
 
-from clipedge.benchmarks.reports.columns import ALL, significant
+from clipedge.benchmarks.reports.columns import ALL
 from clipedge.benchmarks.reports.terminal import WIDTH, heading_text, table_text
 from clipedge.benchmarks.speed.document import new_document
+from clipedge.benchmarks.speed.texts import PAGE, percent, rate_text, ratio_text, significant
 from clipedge.jetson.progress import ProgressLine
 
 
@@ -125,6 +126,25 @@ def test_energies_show_three_digits_that_count(value, text):
     assert significant(value) == text
 
 
+@pytest.mark.parametrize(
+    ("shown", "text", "on_page"),
+    [
+        (rate_text(0.0432), "0.043", rate_text(0.0432, PAGE)),
+        (rate_text(0.66), "0.66", rate_text(0.66, PAGE)),
+        (ratio_text(0.0021), "0.0021x", ratio_text(0.0021, PAGE)),
+        (percent(0.0000123), "0.0012 %", percent(0.0000123, PAGE)),
+        (significant(0.0000456), "0.0000456", significant(0.0000456, PAGE)),
+        (rate_text(0.0), "0.0", rate_text(0.0, PAGE)),
+        (ratio_text(18.37), "18.4x", ratio_text(18.37, PAGE)),
+        (rate_text(12345.67), "12345.7", rate_text(12345.67, PAGE)),
+    ],
+)
+def test_nothing_is_rounded_to_zero_that_is_not_and_the_page_says_the_same(shown, text, on_page):
+    assert shown == text
+    plain = on_page.replace(",", "").replace("\u00a0\u00d7", "x").replace("\u00a0", " ")
+    assert plain == text
+
+
 def test_layers_have_a_table_where_there_is_a_profile():
     profile = example_profile()
     text = table(example_row(profile=profile), example_row())
@@ -135,7 +155,7 @@ def test_layers_have_a_table_where_there_is_a_profile():
     ]
     assert line.split() == [
         *("shufflenetv1_2.0x_jester", "...s.0/features.0.0/Conv", "12.50", "6.25"),
-        *("74", "%", "19", "%", "1", "%", "7", "%"),
+        *("74", "%", "19", "%", "0.74", "%", "7", "%"),
     ]
     assert "Layers" not in table(example_row())
     failed = dict(profile, layers=None, by_kind=None, reason="This backend\ntells none.")

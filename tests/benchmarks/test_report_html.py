@@ -177,7 +177,7 @@ def test_conditions_stand_under_their_names_with_units():
     assert facts["jetson_clocks"] == "yes"
     assert facts["clocks, GPU, now"] == "1300.5 MHz"
     assert facts["temperatures, GPU-therm"] == "43 \u00b0C"
-    assert facts["memory, total"] == "7861 MB"
+    assert facts["memory, total"] == "7861 MiB"
     assert facts["software, TensorRT"] == "8.2.1.8"
     assert facts["CPU, bandwidth"] == "20 GB/s"
     assert facts["cards"].startswith("none")
