@@ -7,7 +7,7 @@ NX, the two NVDLAs are not counted: a runner of this project uses the GPU alone.
 """
 
 import math
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 
 from clipedge.jetson.command_line import nearest
 from clipedge.jetson.errors import UsageError
@@ -39,6 +39,12 @@ class Device(NamedTuple):
         if math.isinf(self.cache_bytes):
             facts["cache_bytes"] = None
         return facts
+
+
+def device_of_facts(facts: Mapping[str, Any]) -> Device:
+    """Return the device of which these are the ``facts``; more keys do no harm."""
+    device = Device(*(facts[name] for name in Device._fields))
+    return device if device.cache_bytes is not None else device._replace(cache_bytes=math.inf)
 
 
 def _gpu(

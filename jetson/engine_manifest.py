@@ -201,11 +201,18 @@ def check_machine(engine_path: PathLike, manifest: Manifest, here: Machine) -> N
 
 
 def sha256_of(path: PathLike) -> str:
-    """Return the SHA-256 of a file's content, as hexadecimal digits."""
+    """Return the SHA-256 of a file's content, as hexadecimal digits.
+
+    Raises:
+        ClipedgeError: it cannot be read.
+    """
     digest = hashlib.sha256()
-    with pathlib.Path(path).open("rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
+    try:
+        with pathlib.Path(path).open("rb") as file:
+            for block in iter(lambda: file.read(1 << 20), b""):
+                digest.update(block)
+    except OSError as error:
+        raise readable_os_error(error, path) from None
     return digest.hexdigest()
 
 

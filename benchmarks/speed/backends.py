@@ -4,6 +4,7 @@ import importlib.util
 import pathlib
 from typing import Dict, List, Optional, Tuple
 
+from clipedge.jetson import trt_api
 from clipedge.jetson.engine_manifest import ENGINE_SUFFIX
 from clipedge.jetson.files import PathLike
 from clipedge.jetson.runners import BACKENDS, open_runner
@@ -26,6 +27,8 @@ _ON_ONNX = [
     ("openvino", "bf16"),
 ]
 _ENGINE_PRECISIONS = ("fp32", "fp16")
+
+NO_GPU_HERE = "engines need TensorRT and pycuda, which are not installed here"
 
 Entry = Tuple[str, str, str]  # backend, precision, path
 
@@ -62,11 +65,20 @@ def comparable(path: PathLike) -> Tuple[List[Entry], Dict[str, str]]:
         else:
             missing[f"{backend} {precision}"] = reason
     engines = _engines_beside(pathlib.Path(path))
-    # An engine's own precision stands in its manifest; open_runner takes no other name for it.
-    entries.extend((TENSORRT, DEFAULT_PRECISION, str(engine)) for engine in engines)
     if not engines:
         missing[TENSORRT] = f"there is no engine beside {path}"
+    elif not engines_run_here():
+        missing[TENSORRT] = NO_GPU_HERE
+    else:
+        # An engine's own precision stands in its manifest; open_runner takes no other name for it.
+        entries.extend((TENSORRT, DEFAULT_PRECISION, str(engine)) for engine in engines)
     return entries, missing
+
+
+def engines_run_here() -> bool:
+    """Return whether TensorRT and pycuda are installed; neither is imported."""
+    pycuda = importlib.util.find_spec("pycuda") is not None
+    return pycuda and bool(trt_api.installed_packages())
 
 
 def _why_not(backend: str, precision: str) -> Optional[str]:

@@ -1,12 +1,14 @@
 """What differed between two runs that may explain why one is faster: machine, clocks, versions."""
 
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from clipedge.benchmarks.speed.document import Document
 
+_Paths = Sequence[Tuple[Sequence[str], str]]  # where a value stands, and its title
+
 _CLOCKS_APART = 0.02  # of the mean clock, above which it explains a change
 _BUSY_APART = 0.10  # of the cores' time at the start
-_PATHS = (
+_PATHS = (  # of what lasts
     (("machine", "board"), "board"),
     (("machine", "cpu"), "CPU"),
     (("machine", "logical_cores"), "cores"),
@@ -23,6 +25,8 @@ _PATHS = (
     (("conditions", "jetson_clocks"), "jetson_clocks"),
     (("conditions", "clocks", "gpu", "max_mhz"), "highest clock of the GPU"),
     (("conditions", "clocks", "emc", "max_mhz"), "highest clock of the EMC"),
+)
+_PATHS_OF_A_RUN = (
     (("conditions", "throttled"), "throttled at the start"),
     (("settings", "threads"), "threads asked for"),
     (("settings", "precision"), "precision asked for"),
@@ -32,19 +36,23 @@ _PATHS = (
 
 def condition_differences(document: Document, baseline: Document) -> List[str]:
     """Return what the runs do not have in common, such as ``power mode MAXN, was MAXQ``."""
-    found = [
-        _said(title, _at(document, path), _at(baseline, path))
-        for path, title in _PATHS
-        if _at(document, path) != _at(baseline, path)
+    return [
+        *lasting_differences(document, baseline),
+        *_differences(document, baseline, _PATHS_OF_A_RUN),
+        *_busy(document, baseline),
     ]
+
+
+def lasting_differences(document: Document, baseline: Document) -> List[str]:
+    """Return those that stay until somebody changes them: machine, power mode, versions."""
+    found = _differences(document, baseline, _PATHS)
     packages, before = document.get("packages", {}), baseline.get("packages", {})
     found += [
         _said(name, packages[name], before[name])
         for name in sorted(set(packages) & set(before))
         if packages[name] != before[name]
     ]
-    found += _cpu_clocks(document, baseline) + _cards(document, baseline)
-    return found + _busy(document, baseline)
+    return found + _cpu_clocks(document, baseline) + _cards(document, baseline)
 
 
 def row_differences(row: Dict[str, Any], was: Dict[str, Any]) -> List[str]:
@@ -72,6 +80,14 @@ def row_differences(row: Dict[str, Any], was: Dict[str, Any]) -> List[str]:
         if any(one["span"]["throttled"].values()):
             found.append(f"throttled {which}")
     return found
+
+
+def _differences(document: Document, baseline: Document, paths: _Paths) -> List[str]:
+    return [
+        _said(title, _at(document, path), _at(baseline, path))
+        for path, title in paths
+        if _at(document, path) != _at(baseline, path)
+    ]
 
 
 def _cpu_clocks(document: Document, baseline: Document) -> List[str]:
@@ -109,7 +125,7 @@ def _cards(document: Document, baseline: Document) -> List[str]:
     return found
 
 
-def _at(document: Document, path: Any) -> Any:
+def _at(document: Document, path: Sequence[str]) -> Any:
     found: Any = document
     for key in path:
         if not isinstance(found, dict):

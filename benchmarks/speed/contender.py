@@ -45,14 +45,7 @@ class Contender(Closing):
         """
         self.order = order
         self._name = f"{pathlib.Path(order.path).name} with {order.backend}"
-        self._talk = tempfile.TemporaryFile()  # noqa: SIM115  closed in close
-        self._process = subprocess.Popen(
-            WORKER,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._talk,
-            universal_newlines=True,
-        )
+        self._start()
         try:
             self._write(order._asdict())
             self.opened = self._answer("opened", None)
@@ -85,6 +78,23 @@ class Contender(Closing):
                     pipe.close()
         self._wait()
         self._talk.close()
+
+    def _start(self) -> None:
+        with contextlib.ExitStack() as stack:
+            try:
+                self._talk = stack.enter_context(tempfile.TemporaryFile())
+                self._process = subprocess.Popen(
+                    WORKER,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=self._talk,
+                    universal_newlines=True,
+                )
+            except OSError as error:
+                raise BackendError(
+                    f"{self._name}: no process can be started to measure it: {error}."
+                ) from None
+            stack.pop_all()  # close() takes over
 
     def _wait(self) -> int:
         """Let the process end; return its status."""

@@ -5,14 +5,12 @@ docs/benchmark.md says what each field is. The reports are made of it and of not
 
 import datetime
 import json
-import logging
 import pathlib
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Tuple
 
 from clipedge.benchmarks.timing import warn_where_busy
 from clipedge.jetson import board
 from clipedge.jetson.conditions import read_conditions
-from clipedge.jetson.engine_manifest import sha256_of
 from clipedge.jetson.errors import ClipedgeError, UsageError
 from clipedge.jetson.files import PathLike, readable_os_error, write_whole
 from clipedge.jetson.version import own_version
@@ -23,12 +21,8 @@ VERSION = 2
 SCHEMA = f"{NAME}/{VERSION}"
 
 _NEEDED = ("machine", "conditions", "settings", "rows", "failures")
-# Of the machine's facts: where they differ, a run is not gone on with.
-_SAME_MACHINE = ("board", "cpu", "logical_cores", "architecture")
 
 Document = Dict[str, Any]
-
-_log = logging.getLogger(__name__)
 
 
 def new_document(settings: Dict[str, Any]) -> Document:
@@ -104,61 +98,6 @@ def row_identity(row: Dict[str, Any]) -> Tuple[Any, ...]:
         row["batch"],
         row["streams"],
     )
-
-
-def measured_before(
-    document: Document, file: str, sha256: str, batch: int, streams: int
-) -> List[Dict[str, Any]]:
-    """Return the rows of a file that has not changed since, at this batch and these streams."""
-    return [
-        row
-        for row in document["rows"]
-        if (row["file"], row["sha256"], row["batch"], row["streams"])
-        == (file, sha256, batch, streams)
-    ]
-
-
-def resumable(path: pathlib.Path, settings: Dict[str, Any]) -> Optional[Document]:
-    """Return the document of a run that was stopped, to go on with; None where there is none.
-
-    Rows of files that changed since are left out, and so are failures of jobs that gave no row:
-    they are measured again.
-
-    Raises:
-        UsageError: it was measured with other settings, or on another machine.
-    """
-    if not path.exists():
-        return None
-    document = read_document(path)
-    machine = board.machine_facts()
-    changed = [
-        *_differences(document["settings"], settings, list(settings)),
-        *_differences(document["machine"], machine, _SAME_MACHINE),
-    ]
-    if changed:
-        raise UsageError(
-            f"{path} was measured under other conditions ({'; '.join(changed)}). Resume with the "
-            "same, or measure into another file."
-        )
-    document["rows"] = [row for row in document["rows"] if not _has_changed(row)]
-    done = {(row["file"], row["batch"], row["streams"]) for row in document["rows"]}
-    document["failures"] = [
-        one for one in document["failures"] if (one["path"], one["batch"], one["streams"]) in done
-    ]
-    document.update(complete=False, ended_utc=None)
-    return document
-
-
-def _differences(old: Dict[str, Any], new: Dict[str, Any], names: Sequence[str]) -> List[str]:
-    return [
-        f"{name} was {old.get(name)!r} and is {new[name]!r}"
-        for name in names
-        if old.get(name) != new[name]
-    ]
-
-
-def _has_changed(row: Dict[str, Any]) -> bool:
-    return pathlib.Path(row["file"]).is_file() and sha256_of(row["file"]) != row["sha256"]
 
 
 def _wrong_schema(path: pathlib.Path, schema: Any) -> str:

@@ -3,8 +3,9 @@
 import logging
 from typing import Any, Dict, Optional
 
-from clipedge.benchmarks.devices import Device, recognise_device
+from clipedge.benchmarks.devices import Device, device_of_facts, recognise_device
 from clipedge.benchmarks.speed.document import Document
+from clipedge.benchmarks.speed.rows import add_limit
 from clipedge.jetson.errors import ClipedgeError
 
 _log = logging.getLogger(__name__)
@@ -16,15 +17,31 @@ class LimitDevices:
     """Finds the devices once and notes them in ``document["limit_devices"]``."""
 
     def __init__(self, document: Document, measure_cpu: bool, threads: Optional[int]) -> None:
-        """``measure_cpu``: time this machine's matrix product and memory, half a minute."""
+        """Find the CPU's rates: of the document, which may have been begun earlier, or measured.
+
+        Args:
+            document: to note them in.
+            measure_cpu: time this machine's matrix product and memory, half a minute.
+            threads: of the CPU; None: as many as it has cores.
+        """
+        self._rows = document["rows"]
         self._noted = document["limit_devices"]
         self._conditions = document["conditions"]
         self._devices: Dict[str, Optional[Device]] = {}
         self._threads = threads
-        if measure_cpu:
+        if self._noted["cpu"] is not None:
+            self._devices["cpu"] = device_of_facts(self._noted["cpu"])
+        elif measure_cpu:
             self._measure_cpu()
         else:
             self._noted["missing"].setdefault("cpu", _UNASKED)
+
+    def complete(self) -> None:
+        """Put limits into rows that were measured before the rates were."""
+        for row in self._rows:
+            device = self.of(row)
+            if row["limit"] is None and device is not None:
+                add_limit(row, device)
 
     def of(self, row: Dict[str, Any]) -> Optional[Device]:
         """Return the device that a row ran on, None where its limit is not known."""

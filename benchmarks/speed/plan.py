@@ -1,14 +1,24 @@
 """What is to be measured: the model files among files and folders."""
 
+import logging
+import os
 import pathlib
 from typing import Iterator, List, NamedTuple, Sequence
 
-from clipedge.jetson.engine_manifest import ENGINE_SUFFIX
-from clipedge.jetson.errors import UsageError
-from clipedge.jetson.files import plain_path
+from clipedge.benchmarks.speed.backends import NO_GPU_HERE, engines_run_here
+from clipedge.jetson.engine_manifest import ENGINE_SUFFIX, load_manifest
+from clipedge.jetson.errors import ClipedgeError, UsageError
+from clipedge.jetson.files import plain_path, readable_os_error
 from clipedge.jetson.runners.opening import AUTO, ONNX_SUFFIX, TENSORRT
 
 DEFAULT_FOLDER = pathlib.Path("engines")  # where export-engine writes
+# In place of a backend: several, which run ONNX files and take the engines beside them.
+SIDE_BY_SIDE = "several"
+
+_ENGINE_INSTEAD = "its engine, which runs on the GPU, stands beside it"
+_NAMES_SHOWN = 3  # of the files that are left out for one reason
+
+_log = logging.getLogger(__name__)
 
 
 class Job(NamedTuple):
@@ -29,7 +39,13 @@ def jobs_of(
 def find_models(given: Sequence[pathlib.Path], backend: str = AUTO) -> List[pathlib.Path]:
     """Return the model files among files and folders, those of a folder by name.
 
-    Of a folder those count that ``backend`` runs: engines, ONNX files, or both with ``auto``.
+    Of a folder those count that ``backend`` runs: engines or ONNX files. With ``auto`` they are
+    engines where engines run, with the ONNX files that have none; elsewhere ONNX files. What is
+    left out for it is logged.
+
+    Args:
+        given: files, which all count, and folders; DEFAULT_FOLDER where there are none.
+        backend: one of BENCH_BACKENDS, or SIDE_BY_SIDE.
 
     Raises:
         UsageError: a path does not exist, a folder holds no model file, or nothing was given and
@@ -49,8 +65,42 @@ def find_models(given: Sequence[pathlib.Path], backend: str = AUTO) -> List[path
             raise UsageError(
                 f"The folder {path} holds no {kinds} file; write one with export-engine."
             )
-        paths.extend(found)
+        paths.extend(_one_of_each(found) if backend == AUTO and path.is_dir() else found)
     return paths
+
+
+def _one_of_each(found: Sequence[pathlib.Path]) -> List[pathlib.Path]:
+    """Return the files of a folder without those of which another one is measured."""
+    engines = [path for path in found if path.suffix == ENGINE_SUFFIX]
+    if len(engines) in (0, len(found)):
+        return list(found)
+    if engines_run_here():
+        sources = {source for engine in engines for source in _source_of(engine)}
+        left_out, reason = [path for path in found if _real(path) in sources], _ENGINE_INSTEAD
+    else:
+        left_out, reason = engines, NO_GPU_HERE
+    if left_out:
+        _log.info("%s", left_out_text(left_out, reason))
+    return [path for path in found if path not in left_out]
+
+
+def _source_of(engine: pathlib.Path) -> List[str]:
+    """Return the ONNX file that an engine was built from; none where nobody knows."""
+    try:
+        return [_real(engine.parent / load_manifest(engine).onnx_file)]
+    except ClipedgeError:
+        return []
+
+
+def _real(path: pathlib.Path) -> str:
+    return os.path.realpath(str(path))
+
+
+def left_out_text(paths: Sequence[pathlib.Path], reason: str) -> str:
+    """Return a line that says which files are left out, and why."""
+    names = ", ".join(str(path) for path in paths[:_NAMES_SHOWN])
+    more = len(paths) - _NAMES_SHOWN
+    return f"Left out {names}{f' and {more} more' if more > 0 else ''}: {reason}."
 
 
 def suffixes_of(backend: str) -> List[str]:
@@ -65,13 +115,18 @@ def models_at(path: pathlib.Path, suffixes: Sequence[str]) -> Iterator[pathlib.P
 
     Raises:
         UsageError: there is no such path, or its name is not UTF-8.
+        ClipedgeError: the folder cannot be read.
     """
     plain_path(path)
-    if path.is_dir():
-        for file in sorted(path.iterdir()):
-            if file.suffix in suffixes and not file.name.startswith("."):
-                yield file
-    elif path.exists():
+    try:
+        if not path.exists():
+            raise UsageError(f"{path} does not exist; check the path.")
+        files = sorted(path.iterdir()) if path.is_dir() else None
+    except OSError as error:
+        raise readable_os_error(error, path) from None
+    if files is None:
         yield path
-    else:
-        raise UsageError(f"{path} does not exist; check the path.")
+        return
+    for file in files:
+        if file.suffix in suffixes and not file.name.startswith("."):
+            yield file

@@ -96,8 +96,9 @@ def auto_pick(order: Order) -> Tuple[str, Dict[str, float]]:
     """Return the backend that ``auto`` picks for an order, and what its trial measured.
 
     Raises:
-        ClipedgeError: no backend can open the file.
+        ClipedgeError: no backend can open the file, or there is too little memory to try.
     """
+    require_room(order._replace(backend=AUTO))
     with Contender(order._replace(backend=AUTO)) as trial:
         return trial.opened["facts"]["backend"], trial.opened["auto_trial_ms"]
 

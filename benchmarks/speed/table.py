@@ -1,14 +1,15 @@
 """Which model files stand for the rows of the paper's Table 8."""
 
-import importlib.util
+import os
 import pathlib
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
+from clipedge.benchmarks.speed.backends import NO_GPU_HERE, engines_run_here
 from clipedge.benchmarks.speed.exporting import export_row, missing_packages
-from clipedge.benchmarks.speed.plan import DEFAULT_FOLDER, models_at, suffixes_of
+from clipedge.benchmarks.speed.plan import DEFAULT_FOLDER, left_out_text, models_at, suffixes_of
 from clipedge.benchmarks.speed.rows import paper_clip_shape
 from clipedge.export.graph_names import CONV3D, FORM_KEY
-from clipedge.jetson import paper, trt_api
+from clipedge.jetson import paper
 from clipedge.jetson.engine_manifest import ENGINE_SUFFIX, load_manifest
 from clipedge.jetson.errors import ClipedgeError, UsageError
 from clipedge.jetson.onnx_metadata import read_onnx_metadata
@@ -16,12 +17,9 @@ from clipedge.jetson.runners.model_file import read_model_spec
 from clipedge.jetson.runners.opening import AUTO, TENSORRT
 from clipedge.jetson.spec import RANDOM_WEIGHTS, ClipSpec
 
-_NAMES_SHOWN = 3  # of the files that are left out for one reason
-
 NO_ROW = "Table 8 has no such model"
 REWRITTEN = "a row takes the network as trained, not a rewritten graph"
 ANOTHER = "another file stands for the row"
-NO_GPU_HERE = "engines need TensorRT and pycuda, which are not installed here"
 ENGINES_INSTEAD = "the row has an engine, which runs on the GPU"
 ONNX_ONLY = "this backend runs ONNX files"
 ENGINES_ONLY = "tensorrt runs engines"
@@ -48,12 +46,7 @@ class Plan(NamedTuple):
 
     def notes(self) -> List[str]:
         """Return what is left out, a line for each reason."""
-        lines = []
-        for reason, paths in self.left_out.items():
-            names = ", ".join(str(path) for path in paths[:_NAMES_SHOWN])
-            more = len(paths) - _NAMES_SHOWN
-            lines.append(f"Left out {names}{f' and {more} more' if more > 0 else ''}: {reason}.")
-        return lines
+        return [left_out_text(paths, reason) for reason, paths in self.left_out.items()]
 
 
 class _File(NamedTuple):
@@ -77,7 +70,7 @@ def table_plan(
     Args:
         given: files and folders; the first folder, or DEFAULT_FOLDER, is where missing files go,
             and is searched too.
-        backend: one of BENCH_BACKENDS.
+        backend: one of BENCH_BACKENDS, or SIDE_BY_SIDE.
         batches: that will be measured: an engine for all of them goes before others.
 
     Raises:
@@ -117,12 +110,6 @@ def files_of(row: TableRow, plan: Plan, title: str = "") -> List[pathlib.Path]:
     return [export_row(row.model, row.width, plan.folder, title)]
 
 
-def engines_run_here() -> bool:
-    """Return whether TensorRT and pycuda are installed; neither is imported."""
-    pycuda = importlib.util.find_spec("pycuda") is not None
-    return pycuda and bool(trt_api.installed_packages())
-
-
 def _refuse_nothing(plan: Plan, places: Sequence[pathlib.Path]) -> None:
     if plan.damaged or any(row.paths for row in plan.rows):
         return
@@ -149,9 +136,10 @@ def _read_all(places: Sequence[pathlib.Path], plan: Plan) -> List[_File]:
     files: List[_File] = []
     seen = set()
     for path in (one for place in places for one in models_at(place, suffixes_of(plan.backend))):
-        if path.resolve() in seen:
+        real = os.path.realpath(str(path))
+        if real in seen:
             continue
-        seen.add(path.resolve())
+        seen.add(real)
         try:
             file = _read(path)
         except ClipedgeError as error:

@@ -90,12 +90,12 @@ def session_facts(
     for about_the_file in ("format_version", "tuned_on"):
         named.pop(about_the_file, None)
     named["interval_s"], named["hop"] = interval_s, hop
-    named["detector"] = None if detector_path is None else _sha256(detector_path)
+    named["detector"] = None if detector_path is None else sha256_of(detector_path)
     for name, value in runner.describe().items():
         named[name if name == "backend" else f"backend {name}"] = value
     return SessionFacts(
         spec=runner.spec,
-        model_sha256=_sha256(model_path),
+        model_sha256=sha256_of(model_path),
         settings=json.loads(json.dumps(named, default=str)),
         source=without_passwords(source.name),
         endless=source.endless,
@@ -207,10 +207,3 @@ def _header_json(facts: SessionFacts) -> str:
     fields = facts._asdict()
     fields["spec"] = facts.spec.to_dict()
     return json.dumps({"format_version": FORMAT_VERSION, **fields})
-
-
-def _sha256(path: PathLike) -> str:
-    try:
-        return sha256_of(path)
-    except OSError as error:
-        raise readable_os_error(error, path) from None

@@ -47,7 +47,7 @@ def test_what_is_left_out_comes_with_the_reason(installed, tmp_path):
 
 
 def test_engines_beside_the_file_join_with_their_own_precision(installed, tmp_path):
-    installed("onnxruntime")
+    installed("onnxruntime", "tensorrt", "pycuda")
     for name in ("model_fp32.engine", "model_fp16.engine", "other_fp16.engine"):
         (tmp_path / name).write_bytes(b"")
     found, missing = comparable(tmp_path / "model.onnx")
@@ -56,6 +56,14 @@ def test_engines_beside_the_file_join_with_their_own_precision(installed, tmp_pa
         ("tensorrt", "fp32", str(tmp_path / "model_fp16.engine")),
     ]
     assert "tensorrt" not in missing
+
+
+def test_engines_beside_the_file_are_left_out_where_engines_cannot_run(installed, tmp_path):
+    installed("onnxruntime")
+    (tmp_path / "model_fp32.engine").write_bytes(b"")
+    found, missing = comparable(tmp_path / "model.onnx")
+    assert [name for name, _, _ in found] == ["onnxruntime"]
+    assert "pycuda, which are not installed" in missing["tensorrt"]
 
 
 def test_a_cpu_without_bf16_is_said_to_be(tmp_path):

@@ -2,11 +2,13 @@
 
 import importlib.util
 import json
+import shutil
 
 import pytest
 from stand_ins import TX2, board
 
 from clipedge.benchmarks import cli, overhead
+from clipedge.benchmarks.speed import plan
 from clipedge.benchmarks.speed.plan import find_models
 
 pytestmark = pytest.mark.skipif(
@@ -103,7 +105,8 @@ def test_without_a_gpu_the_engine_says_why_and_the_onnx_file_is_measured(
 @pytest.mark.parametrize(
     ("backend", "found"),
     [
-        ("auto", ["a.onnx", "a_fp16.engine"]),
+        ("auto", ["a.onnx"]),  # there is no GPU here
+        ("several", ["a.onnx"]),
         ("tensorrt", ["a_fp16.engine"]),
         ("onnxruntime", ["a.onnx"]),
     ],
@@ -112,6 +115,56 @@ def test_a_folder_stands_for_what_the_backend_runs(tmp_path, backend, found):
     for name in ("a.onnx", "a.spec.json", "a_fp16.engine", "a_fp16.engine.json", ".b.engine"):
         (tmp_path / name).write_bytes(b"")
     assert [path.name for path in find_models([tmp_path], backend)] == found
+
+
+def test_engines_are_measured_where_they_run_with_the_onnx_files_that_have_none(
+    tiny_model, engine_writer, tmp_path, caplog, monkeypatch
+):
+    caplog.set_level("INFO")
+    for name in ("a.onnx", "a_conv2d.onnx"):
+        shutil.copy(str(tiny_model), str(tmp_path / name))
+    with board(RELEASE, CARD):
+        for precision in ("fp16", "fp32"):
+            engine_writer(tmp_path / f"a_{precision}.engine", tmp_path / "a.onnx", (8,), precision)
+    (tmp_path / "b.engine").write_bytes(b"without a manifest")
+    monkeypatch.setattr(plan, "engines_run_here", lambda: True)
+    names = [path.name for path in find_models([tmp_path])]
+    assert names == ["a_conv2d.onnx", "a_fp16.engine", "a_fp32.engine", "b.engine"]
+    assert f"Left out {tmp_path / 'a.onnx'}: its engine, which runs on the GPU" in caplog.text
+    by_name = [path.name for path in find_models([tmp_path, tmp_path / "a.onnx"])]
+    assert by_name == [*names, "a.onnx"]
+    monkeypatch.setattr(plan, "engines_run_here", lambda: False)
+    assert [path.name for path in find_models([tmp_path])] == ["a.onnx", "a_conv2d.onnx"]
+    assert f"Left out {tmp_path / 'a_fp16.engine'}, " in caplog.text
+    assert "engines need TensorRT and pycuda" in caplog.text
+
+
+def test_a_folder_of_engines_alone_is_not_left_out(tmp_path):
+    (tmp_path / "a_fp16.engine").write_bytes(b"")
+    assert [path.name for path in find_models([tmp_path])] == ["a_fp16.engine"]
+
+
+def test_one_line_on_the_board_measures_what_was_built(
+    tiny_model, engine_writer, tmp_path, workers_on, monkeypatch
+):
+    folder = tmp_path / "engines"
+    folder.mkdir()
+    shutil.copy(str(tiny_model), str(folder / "tiny.onnx"))
+    with board(RELEASE):
+        for precision in ("fp16", "fp32"):
+            path = folder / f"tiny_{precision}.engine"
+            engine_writer(path, folder / "tiny.onnx", (1, 8), precision)
+    monkeypatch.setattr(plan, "engines_run_here", lambda: True)
+    workers_on(RELEASE)
+    target = tmp_path / "bench.json"
+    call = [f"{folder}/", "--batch", "8", *QUICK, "--json", str(target)]
+    if importlib.util.find_spec("plotly") is not None:
+        call += ["--html", str(tmp_path / "report.html")]
+    assert cli.main(call) == 0
+    rows = json.loads(target.read_text())["rows"]
+    assert [row["file"] for row in rows] == [
+        str(folder / f"tiny_{precision}.engine") for precision in ("fp16", "fp32")
+    ]
 
 
 def test_the_overhead_of_the_runner_is_measured_on_engines(engine, capsys):
