@@ -254,10 +254,9 @@ def _auto_means(groups: Sequence[Group]) -> List[str]:
     ):
         ratios = [ratio for ratio in (group.chosen_ratio() for group in several) if ratio]
         if ratios:
-            mean = geometric_mean(ratios)
-            lines.append(
-                f"auto's choice: {ratio_text(mean)} PyTorch eager over {len(ratios)} {which}."
-            )
+            mean = ratio_text(geometric_mean(ratios))
+            what = which if len(ratios) > 1 else which.replace("models", "model")
+            lines.append(f"auto's choice: {mean} PyTorch eager over {len(ratios)} {what}.")
     return lines
 
 

@@ -103,8 +103,9 @@ def percent(share: float, signs: Signs = PLAIN) -> str:
 
 
 def whole_percent(share: float, signs: Signs = PLAIN) -> str:
-    """Write a share of 1 without a fraction, where it is 1 % or more."""
-    return number(100 * share, 0, signs) + signs.percent
+    """Write a share of 1 without a fraction."""
+    shown = "<1" if 0 < share < 0.005 else f"{100 * share:.0f}"
+    return shown + signs.percent
 
 
 def ratio_text(ratio: float, signs: Signs = PLAIN) -> str:

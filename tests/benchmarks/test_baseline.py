@@ -8,6 +8,7 @@ from clipedge.benchmarks.speed.baseline import changes, changes_text, regressed,
 from clipedge.benchmarks.speed.conditions_apart import condition_differences
 from clipedge.benchmarks.speed.document import write_document
 from clipedge.benchmarks.speed.noise import LEAST, noise_of_ratio, rates_of, t_quantile
+from clipedge.jetson.errors import UsageError
 
 ALLOWED = 0.05
 
@@ -118,6 +119,35 @@ def test_rows_that_came_and_went_are_said():
         ("resnet18_jester", "new"),
     ]
     assert not regressed(found)
+
+
+def test_a_baseline_that_fits_no_row_proves_nothing():
+    found = compared(document(example_row(batch=4), example_row(batch=2)), example_row())
+    with pytest.raises(UsageError, match=r"no row that could be compared .*\(1 gone, 2 new\)"):
+        regressed(found)
+    with pytest.raises(UsageError, match="no row that could be compared"):
+        regressed(compared(document(), document()))
+
+
+def test_rows_that_could_not_be_compared_are_counted():
+    before = document(example_row(), example_row(batch=2))
+    text = changes_text(compared(document(example_row(), example_row(batch=4)), before), ALLOWED)
+    assert text.endswith(
+        "No row of 1 is slower by more than 5 % and the noise; not compared: 1 gone, 1 new."
+    )
+    assert "not compared" not in changes_text(compared(before, before), ALLOWED)
+
+
+def test_unknown_noise_is_not_called_large():
+    before = example_row(rates=[100.0], batches=1)
+    text = changes_text(compared(example_row(rates=[80.0], batches=1), before), ALLOWED)
+    assert "; unsure, as the noise is not known: shufflenetv1_2.0x_jester: quiet" in text
+    assert "as large" not in text
+
+
+def test_a_slow_row_is_not_shown_as_zero():
+    row = example_row(rates=[0.0312, 0.0313, 0.0314])
+    assert changes_text(compared(row, row), ALLOWED).splitlines()[2].split()[4:6] == ["0.031"] * 2
 
 
 def test_another_batch_precision_or_width_is_another_row():

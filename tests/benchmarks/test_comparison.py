@@ -170,6 +170,20 @@ def test_several_batches_and_streams_are_lines_of_their_own():
     assert names == ["squeezenet, batch 8", "squeezenet, batch 1 x 2"]
 
 
+def test_two_files_of_one_model_are_lines_of_their_own():
+    trained, random = rows_of("squeezenet", None), rows_of("squeezenet", None, dataset="random")
+    rows = [*trained, *random, example_row("squeezenet", None, 80.0, "tensorrt", "fp16")]
+    groups = groups_of(example_document(rows))
+    assert [group.name for group in groups] == ["squeezenet_jester", "squeezenet_random"]
+    assert [len(group.rows) for group in groups] == [6, 5]
+    assert [row["file"] for row in groups[1].rows.values()] == [row["file"] for row in random]
+
+
+def test_a_slow_model_is_not_shown_as_zero():
+    found = cells(comparison_text(example_document(rows_of("i3d", None, base=0.0123))))
+    assert found["i3d"][:2] == ["0.012", "0.018 (1.50x)"]
+
+
 def test_an_engine_stands_beside_the_onnx_file_of_its_model():
     rows = rows_of("squeezenet", None) + [example_row("squeezenet", None, 80.0, "tensorrt", "fp16")]
     (group,) = groups_of(example_document(rows))

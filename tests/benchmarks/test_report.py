@@ -12,9 +12,17 @@ from stand_ins.bench_documents import (
 )
 
 from clipedge.benchmarks.reports.columns import ALL
+from clipedge.benchmarks.reports.markdown import markdown_text
 from clipedge.benchmarks.reports.terminal import WIDTH, heading_text, table_text
 from clipedge.benchmarks.speed.document import new_document
-from clipedge.benchmarks.speed.texts import PAGE, percent, rate_text, ratio_text, significant
+from clipedge.benchmarks.speed.texts import (
+    PAGE,
+    percent,
+    rate_text,
+    ratio_text,
+    significant,
+    whole_percent,
+)
 from clipedge.jetson.progress import ProgressLine
 
 
@@ -134,6 +142,7 @@ def test_energies_show_three_digits_that_count(value, text):
         (ratio_text(0.0021), "0.0021x", ratio_text(0.0021, PAGE)),
         (percent(0.0000123), "0.0012 %", percent(0.0000123, PAGE)),
         (significant(0.0000456), "0.0000456", significant(0.0000456, PAGE)),
+        (whole_percent(0.0004), "<1 %", whole_percent(0.0004, PAGE)),
         (rate_text(0.0), "0.0", rate_text(0.0, PAGE)),
         (ratio_text(18.37), "18.4x", ratio_text(18.37, PAGE)),
         (rate_text(12345.67), "12345.7", rate_text(12345.67, PAGE)),
@@ -155,7 +164,7 @@ def test_layers_have_a_table_where_there_is_a_profile():
     ]
     assert line.split() == [
         *("shufflenetv1_2.0x_jester", "...s.0/features.0.0/Conv", "12.50", "6.25"),
-        *("74", "%", "19", "%", "0.74", "%", "7", "%"),
+        *("74", "%", "19", "%", "1", "%", "7", "%"),
     ]
     assert "Layers" not in table(example_row())
     failed = dict(profile, layers=None, by_kind=None, reason="This backend\ntells none.")
@@ -199,6 +208,70 @@ def test_warnings_stand_below_with_the_row_they_are_of():
     text = table(wide, example_row(batch=1, backend="onnxruntime"))
     assert "  shufflenetv1_2.0x_jester openvino fp32 batch 8: the repeats" in text
     assert "Not firm" not in table(example_row())
+
+
+def warned(name, *warnings):
+    return example_row(file=f"{name}.onnx", warnings=list(warnings))
+
+
+BUSY = "other programs took up to {} % of the cores' time"
+
+
+def test_a_warning_that_most_rows_have_is_one_line_with_its_range():
+    rows = [warned(name, BUSY.format(share)) for name, share in zip("abc", (75, 9, 83))]
+    lines = blocks(table(*rows, warned("d", "it is too hot")))["Not firm:"]
+    assert lines == ["  3 of 4 rows: " + BUSY.format("9-83"), "  d: it is too hot"]
+    assert blocks(table(*rows))["Not firm:"] == ["  All 3 rows: " + BUSY.format("9-83")]
+    same = [warned(name, BUSY.format(20)) for name in "abc"]
+    assert blocks(table(*same))["Not firm:"] == ["  All 3 rows: " + BUSY.format(20)]
+
+
+def test_a_warning_that_few_rows_have_stands_with_each():
+    two = [warned(name, BUSY.format(share)) for name, share in (("a", 75), ("b", 83))]
+    assert len(blocks(table(*two))["Not firm:"]) == 2
+    three = [warned(name, BUSY.format(20)) for name in "abc"] + [warned(name) for name in "def"]
+    assert len(blocks(table(*three))["Not firm:"]) == 3
+    clocks = [warned(name, f"the clock of cpu{name} changed") for name in "123"]
+    assert len(blocks(table(*clocks))["Not firm:"]) == 3  # a name is no figure
+
+
+def compared():
+    document = example_document(
+        [
+            example_row("squeezenet", None, 10.0, "torch-eager", warnings=["too hot"]),
+            example_row("squeezenet", None, 23.0, "openvino", auto_choice=True),
+            example_row("squeezenet", None, 31.0, "openvino", "bf16"),
+        ]
+    )
+    document["settings"]["compare_backends"] = True
+    return document
+
+
+def test_backends_side_by_side_tell_the_papers_figures_once_and_of_autos_choice():
+    lines = blocks(table_text(compared()))["Ratio to the paper, and its top-1 accuracy:"]
+    assert len(lines) == 3
+    assert lines[2].split() == ["squeezenet_jester", "0.034x", "0.50x", "40.52", "90.77", "74.94"]
+    unknown = compared()
+    for row in unknown["rows"]:
+        row.pop("auto_choice", None)
+    lines = blocks(table_text(unknown))["Ratio to the paper, and its top-1 accuracy:"]
+    assert [line.split()[2] for line in lines[2:]] == ["0.67x"]
+
+
+@pytest.mark.parametrize("text_of", [table_text, markdown_text], ids=["terminal", "Markdown"])
+def test_the_comparison_comes_once_and_before_the_warnings(text_of):
+    text = text_of(compared())
+    assert text.count("channels-last") == 0 and text.count("PyTorch eager over") == 1
+    assert text.index("PyTorch eager over") < text.index("Not firm")
+
+
+def test_a_single_batch_repeat_and_thread_are_said_as_such():
+    text = table(example_row(batches=1, rates=[100.0], threads=1))
+    assert "x1 behind a backend: on 1 thread." in text
+    assert "p95 and p99 of 1 batch are that batch" in text
+    document = example_document()
+    document["settings"].update(repeats=1, batches=1)
+    assert "\nonce 1 batch a model after" in heading_text(document)
 
 
 def test_notes_say_what_the_papers_columns_are():

@@ -81,6 +81,15 @@ def test_csv_holds_every_figure_with_all_digits():
                 assert type(value)(line[column.name]) == value
 
 
+def test_the_terminal_markdown_and_the_page_show_columns_of_the_csv():
+    """One list of columns: no report has a figure of its own, or another value for it."""
+    named = (columns.MODEL, columns.BACKEND, columns.BATCH)
+    for shown in (*columns.MARKDOWN, *columns.PAGE_FIGURES, *columns.SPEED, *columns.LAYERS):
+        assert shown in named or any(shown is one for one in columns.ALL), shown.name
+    for figure in columns.PAGE_FIGURES:
+        assert all((figure.path, figure.page.group, figure.page.title, figure.page.explanation))
+
+
 def test_csv_has_units_in_its_names_and_no_name_twice():
     names = csv_text(example_document()).splitlines()[0].split(",")
     assert len(set(names)) == len(names)

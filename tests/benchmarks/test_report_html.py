@@ -184,6 +184,49 @@ def test_conditions_stand_under_their_names_with_units():
     assert facts["duration"] == "5 s"
 
 
+def test_rates_of_a_row_have_their_unit_and_nested_values_their_reasons():
+    facts = dict(page_of(example_document([example_row(clips_per_s=459.125)])).facts)
+    assert facts["speed"] == "459.125 clips/s"
+    assert facts["repeats, 2, speed"] == "459.125 clips/s"
+    assert facts["memory, process peak"] == "207.4 MiB"
+    assert facts["memory, GPU"] == "\u2013 it runs on the CPU"
+    assert [name for name in facts if "missing" in name or "clips per" in name] == [
+        "clips per s without copies"
+    ]
+    energy = dict(page_of(example_document([example_row(power_w=8.0)])).facts)
+    assert energy["energy per clip"].endswith(" J")
+    assert energy["clips a joule"].endswith(" clips/J")
+
+
+def test_a_slow_model_and_a_small_energy_are_not_shown_as_zero():
+    row = example_row(rates=[0.032], batches=3, power_w=8.0)
+    row["span"]["energy_per_clip_j"] = 0.000123
+    row["paper"]["ratio_to_titan_xp"] = 0.00017
+    page = page_of(example_document([row]))
+    texts = {key: cell["text"] for key, cell in zip(page.keys, page.rows[0])}
+    assert texts["clips_per_s"] == "0.032"
+    assert texts["span.energy_per_clip_j"] == "0.000123"
+    assert texts["paper.ratio_to_titan_xp"] == "0.00017\u00a0\u00d7"
+    assert texts["span.clips_per_j"] == "0.00400"  # 8 W
+    assert texts["span.temperature_c.max"] == "60.5"
+    assert "Memory, MiB" in page.text and "Memory, MB" not in page.text
+
+
+def test_a_warning_that_most_rows_have_is_one_line():
+    rows = [example_row(warnings=[f"other programs took {share} %"]) for share in (12, 20, 31)]
+    text = page_of(example_document(rows)).text
+    assert "Less than firm: 1" in text
+    assert "All 3 rows: other programs took 12-31 %" in text
+
+
+def test_a_failure_of_two_streams_says_so():
+    failure = dict(example_failure(), streams=2)
+    assert (
+        "broken.onnx (auto fp32, batch 8 \u00d7 2):"
+        in page_of(example_document([], [failure])).text
+    )
+
+
 def test_all_conditions_are_there_and_the_missing_ones_say_why():
     document = example_document()
     text = page_of(document).text
