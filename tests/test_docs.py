@@ -13,6 +13,7 @@ BOARD_PAGE = ROOT / "docs/on-the-board.md"
 OWN_GESTURES_PAGE = ROOT / "docs/own-gestures.md"
 PAGES = (
     BOARD_PAGE,
+    ROOT / "docs/benchmark.md",
     OWN_GESTURES_PAGE,
     ROOT / "docs/data-sets.md",
     ROOT / "docs/live.md",
