@@ -14,7 +14,18 @@ import logging
 import sys
 import traceback
 import warnings
-from typing import Any, Iterator, List, NamedTuple, Optional, Sequence, Tuple, TypeVar, Union
+from typing import (
+    Any,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Set,
+    Tuple,
+    TypeVar,
+    Union,
+)
 
 import numpy as np
 
@@ -83,19 +94,23 @@ class Event:
 
 
 class CudaSession(Closing):
-    """A CUDA context of its own with one stream, and what is allocated in it. A context manager.
+    """A CUDA context with one stream, and what is allocated for it. A context manager.
 
     The context is current only inside ``with session.current():``, in whichever thread that runs;
     all methods but ``close`` are called in there. Two threads must not be in there at once.
+
+    Contexts take turns on a GPU, streams of one context run at once: a session ``beside`` another
+    one shares its context, which goes with the last of them. Two threads may be in two of them.
 
     Attributes:
         facts: GpuFacts of its GPU.
 
     Raises:
-        BackendError: pycuda, the driver or the GPU is missing, or CUDA fails; see ``gpu_facts``.
+        BackendError: as of ``gpu_facts``, or CUDA fails.
+        UsageError: the session beside it is closed.
     """
 
-    def __init__(self, index: int = 0) -> None:
+    def __init__(self, index: int = 0, beside: Optional["CudaSession"] = None) -> None:
         self._driver = _started_driver()
         device = _device(self._driver, index)
         self.facts = _facts(self._driver, device)
@@ -103,21 +118,34 @@ class CudaSession(Closing):
         self._stream: Any = None
         self._context: Any = None
         self._emptied = False
+        self._holders: Set[CudaSession] = set() if beside is None else beside._holders
         outer = self._driver.Context.get_current()
         try:
-            with _cuda_errors(self._driver):
-                flags = self._driver.ctx_flags.MAP_HOST
-                self._context = device.make_context(flags=flags)
-                self._driver.Context.pop()
+            if beside is None:
+                self._make_context(device)
+            else:
+                self._share_context(beside)
             with self.current():
                 self._stream = self._driver.Stream()
         except BaseException:
-            if self._context is None:
+            if self._context is None and beside is None:
                 # Making one takes long; Ctrl-C meanwhile is raised when it is there, without name.
                 made = self._driver.Context.get_current()
-                self._context = None if made is None or made == outer else made
+                self._context = None if made == outer else made
             self.close()
             raise
+
+    def _make_context(self, device: Any) -> None:
+        self._holders.add(self)
+        with _cuda_errors(self._driver):
+            self._context = device.make_context(flags=self._driver.ctx_flags.MAP_HOST)
+            self._driver.Context.pop()
+
+    def _share_context(self, other: "CudaSession") -> None:
+        if other._context is None:
+            raise UsageError("The CUDA session to share a context with is closed.")
+        self._context = other._context
+        self._holders.add(self)
 
     @contextlib.contextmanager
     def current(self) -> Iterator[None]:
@@ -205,7 +233,8 @@ class CudaSession(Closing):
     def close(self) -> None:
         """Free everything in reverse order, the context last; a second call does nothing.
 
-        What is still queued is waited for, so that no copy writes to memory that is gone.
+        What is queued is waited for, so that no copy writes to memory that is gone. A context
+        that another session holds stays.
         """
         interrupt: Optional[KeyboardInterrupt] = None
         while self._context is not None:
@@ -230,9 +259,14 @@ class CudaSession(Closing):
                     self._owned.pop()
                 self._stream = None
                 self._emptied = True
-            self._context.detach()
+            self._holders.discard(self)
+            if not self._holders:
+                self._context.detach()
+            while self._driver.Context.get_current() == self._context:
+                self._driver.Context.pop()  # more than one after an interrupt
         except self._driver.Error as error:  # the context is gone, and all that was in it
             _log.debug("CUDA while the session was closed: %s", error)
+            self._holders.discard(self)
         self._context = None
 
     def _own(self, resource: _Resource) -> _Resource:

@@ -34,6 +34,7 @@ from clipedge.jetson import board
 from clipedge.jetson.command_line import DONE, FAILED
 from clipedge.jetson.errors import BackendError, ClipedgeError, UsageError
 from clipedge.jetson.runners.base import Runner, TimingMs
+from clipedge.jetson.runners.tensorrt_runner import TensorrtRunner
 
 ANSWERS = {"warm": "warm", "measure": "measured", "profile": "profiled"}
 PROGRESS_S = 0.2
@@ -92,23 +93,27 @@ class Bench:
         start_s = time.perf_counter()
         try:
             for threads in shared_threads(order.threads, order.streams):
-                runner = open_backend(
-                    order.path, order.backend, threads, order.precision, order.batch
-                )
-                self._runners.append(runner)
-                runner.check_batch(order.batch)
+                self._runners.append(self._open(threads))
+                self._runners[-1].check_batch(order.batch)
             self._open_s = time.perf_counter() - start_s
             self._clips = random_clips(self._runners[0].spec, order.batch)
         except BaseException:
             self.close()
             raise
 
+    def _open(self, threads: Optional[int]) -> Runner:
+        first = self._runners[0] if self._runners else None
+        if isinstance(first, TensorrtRunner):  # contexts of their own would take turns on the GPU
+            return first.beside()
+        order = self._order
+        return open_backend(order.path, order.backend, threads, order.precision, order.batch)
+
     def facts(self) -> Dict[str, Any]:
         """Return what was opened, as plain JSON types."""
         runner = self._runners[0]
         return {
             "spec": runner.spec.to_dict(),
-            "facts": runner.describe(),
+            "facts": self._described(),
             "auto_trial_ms": runner.auto_trial_ms,
             "open_s": round(self._open_s, 4),
             "packages": board.package_versions(),
@@ -124,7 +129,7 @@ class Bench:
             "batches": sum(one.batches for one in found),
             "elapsed_s": round(max(one.elapsed_s for one in found), 4),
             "steady": None if None in known else all(known),
-            "facts": self._runners[0].describe(),  # an engine chose its memory with the first clips
+            "facts": self._described(),  # an engine chose its memory with the first clips
             "model_mb": growth_mb(self._before_mb, self._clips.nbytes),
         }
 
@@ -170,6 +175,15 @@ class Bench:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _described(self) -> Dict[str, Any]:
+        """Return what the first runner says of itself, with the GPU's memory of all of them."""
+        facts = [runner.describe() for runner in self._runners]
+        sizes = [one["gpu_memory_mb"] for one in facts if one.get("gpu_memory_mb") is not None]
+        if not sizes:
+            return facts[0]
+        summed = {name: round(sum(one[name] for one in sizes), 3) for name in sizes[0]}
+        return dict(facts[0], gpu_memory_mb=summed)
 
     def _on_each(self, work: Work) -> List[Any]:
         """Do something with every runner at the same time; the first one tells of progress.

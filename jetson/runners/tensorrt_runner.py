@@ -1,14 +1,14 @@
 """The tensorrt backend: runs engines on an NVIDIA GPU, from TensorRT 8.0 on."""
 
-import contextlib
 import pathlib
 import statistics
+import threading
 import time
-from typing import Any, Callable, ContextManager, Dict, List, Optional, Tuple, TypeVar
+from typing import Any, Callable, ContextManager, Dict, List, Optional, Tuple
 
 import numpy as np
 
-from clipedge.jetson.cuda import Buffer, CudaSession, Event, GpuFacts, gpu_facts
+from clipedge.jetson.cuda import CudaSession, GpuFacts, gpu_facts
 from clipedge.jetson.engine_manifest import (
     Machine,
     check_machine,
@@ -18,12 +18,11 @@ from clipedge.jetson.engine_manifest import (
 from clipedge.jetson.errors import BackendError, ModelFileError, UsageError
 from clipedge.jetson.files import PathLike
 from clipedge.jetson.gpu_facts import sm_name
-from clipedge.jetson.runners.base import Runner, TimingMs
+from clipedge.jetson.runners.base import Runner
 from clipedge.jetson.runners.layer_times import median_times_ms
 from clipedge.jetson.runners.model_file import check_graph
+from clipedge.jetson.runners.tensorrt_lane import MAPPED, PINNED, Lane
 from clipedge.jetson.trt_api import Engine, Execution, TensorRT, installed_packages, load
-
-PINNED, MAPPED = "pinned", "mapped"  # kinds of host memory; `_Lane` says what they are
 
 # Which kind is faster where CPU and GPU share their memory is measured with the first clips: so
 # many inferences in each, after one that warms up, or fewer where they take longer than this.
@@ -31,7 +30,13 @@ TRIAL_TURNS = 5
 TRIAL_S = 0.5
 
 
-_Resource = TypeVar("_Resource", Buffer, Event)
+class _Choice:
+    """The kind of memory that was faster; runners beside each other share it."""
+
+    def __init__(self, kind: Optional[str]) -> None:
+        self.kind = kind  # None until it was measured
+        self.trial_ms: Dict[str, float] = {}
+        self.lock = threading.RLock()  # the others wait while one measures
 
 
 class TensorrtRunner(Runner):
@@ -43,7 +48,8 @@ class TensorrtRunner(Runner):
 
     backend = "tensorrt"
 
-    def __init__(self, path: PathLike) -> None:
+    def __init__(self, path: PathLike, beside: Optional["TensorrtRunner"] = None) -> None:
+        """Open an engine; ``beside`` is a runner of the same file, as ``beside()`` says."""
         manifest = load_manifest(path)
         facts = gpu_facts()
         package = manifest.machine.tensorrt.partition(" ")[0]
@@ -58,13 +64,16 @@ class TensorrtRunner(Runner):
         self._manifest = manifest
         self._trt = trt
         self._facts = facts
-        self._memory = None if facts.integrated else PINNED
-        self._trial_ms: Dict[str, float] = {}
-        self._lanes: Dict[int, _Lane] = {}
+        self._choice = _Choice(None if facts.integrated else PINNED)
+        self._lanes: Dict[int, Lane] = {}
         self._session: Optional[CudaSession] = None
         self._engine: Any = None
         try:
-            self._session = CudaSession()
+            if beside is None:
+                self._session = CudaSession()
+            else:
+                self._choice = beside._choice
+                self._session = CudaSession(beside=beside._require_open())
             with self._context():
                 self._engine = trt.open_engine(plan)
                 self._plan_bytes = len(plan)
@@ -72,6 +81,20 @@ class TensorrtRunner(Runner):
         except BaseException:
             self.close()
             raise
+
+    def beside(self) -> "TensorrtRunner":
+        """Open the engine once more, to run at the same time as this one.
+
+        Both share one CUDA context, since contexts take turns on a GPU; each has an execution, a
+        stream and buffers of its own. The engine is loaded twice, and so is in memory: before
+        TensorRT 10 two executions of one engine may not use the same optimization profile. They
+        may be closed in any order.
+
+        Raises:
+            UsageError: this runner is closed.
+            ClipedgeError: as of opening the file.
+        """
+        return TensorrtRunner(self._path, self)
 
     def _infer(self, clips: np.ndarray) -> np.ndarray:
         with self._context():
@@ -147,8 +170,8 @@ class TensorrtRunner(Runner):
             "precision": self._manifest.precision,
             "graph": self._manifest.graph_form,
             "batches": list(self._manifest.batches),
-            "memory": self._memory,
-            "memory_trial_ms": dict(self._trial_ms),
+            "memory": self._choice.kind,
+            "memory_trial_ms": dict(self._choice.trial_ms),
             "gpu_memory_mb": self._gpu_memory_mb(),
         }
 
@@ -184,11 +207,14 @@ class TensorrtRunner(Runner):
 
     def _context(self) -> ContextManager[None]:
         """Have the CUDA context current for a block."""
-        if self._session is None:  # closed while this thread waited for the lock
-            raise UsageError("This runner is closed; open the model file again.")
-        return self._session.current()
+        return self._require_open().current()  # it may be closed while a thread waits for the lock
 
-    def _new_lane(self, clips: np.ndarray) -> "_Lane":
+    def _require_open(self) -> CudaSession:
+        if self._session is None:
+            raise UsageError("This runner is closed; open the model file again.")
+        return self._session
+
+    def _new_lane(self, clips: np.ndarray) -> "Lane":
         assert self._session is not None
         profile = self._engine.batches.index(len(clips))
         execution = self._engine.create_execution(profile, self._session.stream_handle)
@@ -199,15 +225,20 @@ class TensorrtRunner(Runner):
             execution.close()
             raise
 
-    def _equipped(self, execution: Execution, clips: np.ndarray) -> "_Lane":
+    def _equipped(self, execution: Execution, clips: np.ndarray) -> "Lane":
         """Return a lane with the memory that is faster; the first one measures which that is.
 
         Where there is no room for one of each, it is the one that there is room for.
         """
+        choice = self._choice
+        with choice.lock:
+            if choice.kind is None:
+                return self._measured(choice, execution, clips)
+        return self._make_lane(execution, len(clips), choice.kind)
+
+    def _measured(self, choice: _Choice, execution: Execution, clips: np.ndarray) -> "Lane":
         assert self._session is not None
-        if self._memory is not None:
-            return self._make_lane(execution, len(clips), self._memory)
-        lanes: Dict[str, _Lane] = {}
+        lanes: Dict[str, Lane] = {}
         refusals: List[BackendError] = []
         try:
             for kind in (PINNED, MAPPED):
@@ -226,7 +257,7 @@ class TensorrtRunner(Runner):
             self._session.drain()
             for lane in lanes.values():
                 lane.free()
-        self._memory, self._trial_ms = memory, trial_ms
+        choice.kind, choice.trial_ms = memory, trial_ms
         return chosen
 
     def _gpu_memory_mb(self) -> Dict[str, float]:
@@ -247,99 +278,12 @@ class TensorrtRunner(Runner):
             lane.execution.close()
             lane.free()
 
-    def _make_lane(self, execution: Execution, count: int, memory: str) -> "_Lane":
+    def _make_lane(self, execution: Execution, count: int, memory: str) -> "Lane":
         assert self._session is not None
         shapes = ((count, *self.spec.clip_shape), (count, self.spec.num_classes))
-        lane = _Lane(self._session, self._engine, execution, shapes, memory)
+        lane = Lane(self._session, self._engine, execution, shapes, memory)
         lane.bind()
         return lane
-
-
-class _Lane:
-    """The execution, buffers and events of one batch size.
-
-    ``pinned``: the GPU copies page-locked memory of the host to its own and back. ``mapped``: its
-    kernels read and write the host's memory. That saves the copies where both share one memory,
-    but a TX2 does not cache it for the CPU.
-    """
-
-    def __init__(
-        self,
-        session: CudaSession,
-        engine: Engine,
-        execution: Execution,
-        shapes: Tuple[Tuple[int, ...], Tuple[int, ...]],
-        memory: str,
-    ) -> None:
-        self.execution = execution
-        self._session = session
-        self._names = [tensor.name for tensor in engine.tensors if tensor.is_input]
-        self._names += [tensor.name for tensor in engine.tensors if not tensor.is_input]
-        self._kept = contextlib.ExitStack()
-        with self._kept:  # where one fails, the others are freed
-            self._copies = memory == PINNED
-            make_host = session.pinned_buffer if self._copies else session.mapped_buffer
-            self._host = [self._keep(make_host, shape, np.float32) for shape in shapes]
-            self._device = self._host
-            if self._copies:
-                make = session.device_buffer
-                self._device = [self._keep(make, shape, np.float32) for shape in shapes]
-            self._events = [self._keep(session.event) for _ in range(4)]
-            self._kept = self._kept.pop_all()
-
-    @property
-    def gpu_bytes(self) -> int:
-        """The GPU's own memory that clips and logits take."""
-        return sum(buffer.array.nbytes for buffer in self._host) if self._copies else 0
-
-    def bind(self) -> None:
-        """Let the execution use this lane's buffers."""
-        addresses = [buffer.address for buffer in self._device]
-        self.execution.bind(dict(zip(self._names, addresses)))
-
-    def run(self, clips: np.ndarray) -> Tuple[np.ndarray, TimingMs]:
-        """Score clips; return logits of the caller's own, and where the time went."""
-        session, events = self._session, self._events
-        start_s = time.perf_counter()
-        np.copyto(self._host[0].array, clips)
-        staging_ms = (time.perf_counter() - start_s) * 1e3
-        session.record(events[0])
-        self._queue(lambda index: session.record(events[index]))
-        session.record(events[3])
-        session.synchronize()
-        h2d, compute, d2h = [
-            session.elapsed_ms(start, end) for start, end in zip(events, events[1:])
-        ]
-        if not self._copies:
-            h2d = d2h = 0.0
-        return np.array(self._host[1].array), TimingMs(h2d, compute, d2h, staging_ms)
-
-    def run_untimed(self, clips: np.ndarray) -> np.ndarray:
-        """Score clips; return the buffer that the logits lie in."""
-        np.copyto(self._host[0].array, clips)
-        self._queue(lambda index: None)
-        self._session.synchronize()
-        logits: np.ndarray = self._host[1].array
-        return logits
-
-    def free(self) -> None:
-        """Free buffers and events; the execution stays."""
-        self._kept.close()
-
-    def _queue(self, between: Callable[[int], None]) -> None:
-        """Queue copies and engine; call ``between`` with 1 before the engine and 2 behind it."""
-        if self._copies:
-            self._session.copy_to_device(self._host[0], self._device[0])
-        between(1)
-        self.execution.enqueue(self._session.stream_handle)
-        between(2)
-        if self._copies:
-            self._session.copy_to_host(self._device[1], self._host[1])
-
-    def _keep(self, make: Callable[..., _Resource], *arguments: Any) -> _Resource:
-        resource = make(*arguments)
-        self._kept.callback(self._session.free, resource)
-        return resource
 
 
 def machine_here(trt: TensorRT, facts: GpuFacts) -> Machine:
@@ -377,7 +321,7 @@ def _check_engine(path: PathLike, engine: Engine, runner: Runner) -> None:
         )
 
 
-def _time_in_turns(lanes: Dict[str, _Lane], clips: np.ndarray) -> Dict[str, float]:
+def _time_in_turns(lanes: Dict[str, Lane], clips: np.ndarray) -> Dict[str, float]:
     """Return each lane's median milliseconds for these clips."""
     latencies_ms: Dict[str, Any] = {kind: [] for kind in lanes}
     deadline_s = None

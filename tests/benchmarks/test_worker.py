@@ -26,6 +26,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 LIMIT_S = 30.0
+CARD = TX2._replace(integrated=False)
 
 
 @pytest.fixture
@@ -291,7 +292,60 @@ def test_a_stream_that_fails_ends_the_others(order, odd_workers, trick):
     assert time.monotonic() - start_s < LIMIT_S
 
 
-def test_two_contexts_on_a_gpu(tiny_model, engine_writer, tmp_path, workers_on):
+def test_two_streams_of_an_engine_share_one_cuda_context_and_run_apart(
+    tiny_model, engine_writer, tmp_path
+):
+    with board("8.2.1", CARD) as here:
+        engine = str(engine_writer(tmp_path / "tiny.engine", tiny_model, (1, 4)))
+        used = []
+        run = here.tensorrt.classes["IExecutionContext"].execute_async_v2
+
+        def noting(execution, bindings, stream_handle):
+            used.append(stream_handle)
+            return run(execution, bindings, stream_handle)
+
+        here.tensorrt.classes["IExecutionContext"].execute_async_v2 = noting
+        order = Order(engine, "tensorrt", "fp32", None, 4, 2)
+        with Bench(order, lambda *_, **__: None) as bench:
+            alone = bench._runners[0].describe()["gpu_memory_mb"]
+            assert bench.facts()["facts"]["gpu_memory_mb"]["plan"] == 2 * alone["plan"]
+            warmed = bench.warm(0.0)
+            found = bench.measure(10.0, 5)
+            assert on_gpu(here, "CUDA context") == 1
+            assert on_gpu(here, "stream") == on_gpu(here, "execution") == 2
+            alone = bench._runners[0].describe()["gpu_memory_mb"]
+    assert warmed["facts"]["gpu_memory_mb"] == {name: 2 * size for name, size in alone.items()}
+    assert len(found["gpu_times_ms"]) == 10
+    assert len(set(used)) == 2
+    assert min(used.count(handle) for handle in set(used)) >= 5
+
+
+@pytest.mark.parametrize("odd_one", [0, 1])
+def test_a_stream_of_an_engine_that_fails_leaves_nothing_behind(
+    tiny_model, engine_writer, tmp_path, odd_one
+):
+    with board("8.2.1", CARD) as here:
+        engine = str(engine_writer(tmp_path / "tiny.engine", tiny_model, (1, 4)))
+        order = Order(engine, "tensorrt", "fp32", None, 4, 2)
+        with Bench(order, lambda *_, **__: None) as bench:
+            bench.warm(0.0)
+            bench._runners[odd_one]._lanes[4].execution.enqueue = fail_to_enqueue
+            with pytest.raises(BackendError, match="out of order"):
+                bench.measure(600.0, None)
+        del bench
+        assert on_gpu(here, "CUDA context") == 0
+
+
+def fail_to_enqueue(stream_handle):
+    raise BackendError("the GPU is out of order")
+
+
+def on_gpu(here, what):
+    """How many of the objects that hold memory of the GPU are alive."""
+    return sum(what in name for name, holds_it in here.machine._live.values() if holds_it)
+
+
+def test_two_streams_on_a_gpu(tiny_model, engine_writer, tmp_path, workers_on):
     with board("8.2.1", TX2):
         engine = engine_writer(tmp_path / "tiny.engine", tiny_model, (1, 4))
     workers_on("8.2.1")

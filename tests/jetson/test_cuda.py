@@ -302,3 +302,77 @@ def test_it_uses_only_what_pycuda_2020_has(shared):
     for name, members in member_lists()["pycuda"].items():
         known = newest["pycuda.driver" if name == "module" else f"pycuda.driver.{name}"]
         assert set(members) <= set(known), name
+
+
+class TestBeside:
+    """Sessions that share a CUDA context, which goes with the last of them."""
+
+    @pytest.mark.parametrize("first_to_close", [0, 1])
+    def test_either_may_close_first(self, here, first_to_close):
+        one = CudaSession()
+        sessions = [one, CudaSession(beside=one)]
+        for session in sessions:
+            with session.current():
+                assert np.array_equal(there_and_back(session, VALUES), VALUES)
+        assert sessions[0].stream_handle != sessions[1].stream_handle
+        assert here.machine.live_objects().count("CUDA context") == 1
+        sessions.pop(first_to_close).close()
+        with sessions[0].current():
+            assert np.array_equal(there_and_back(sessions[0], VALUES), VALUES)
+        assert here.machine.live_objects().count("stream") == 1
+        sessions[0].close()
+        assert here.machine.live_objects() == []
+
+    def test_two_threads_are_in_two_of_them_at_once(self, here):
+        together, found = threading.Barrier(2, timeout=20), []
+        with CudaSession() as one, CudaSession(beside=one) as other:
+
+            def use(session):
+                with session.current():
+                    together.wait()
+                    found.append(np.array_equal(there_and_back(session, VALUES), VALUES))
+                    together.wait()
+
+            threads = [threading.Thread(target=use, args=(each,)) for each in (one, other)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        assert found == [True, True]
+
+    def test_they_close_in_two_threads_at_once(self, here):
+        for _ in range(20):
+            one = CudaSession()
+            sessions, together = [one, CudaSession(beside=one)], threading.Barrier(2, timeout=20)
+            for session in sessions:
+                with session.current():
+                    session.device_buffer((2, 3), np.float32)
+
+            def close(session, together=together):
+                together.wait()
+                session.close()
+
+            threads = [threading.Thread(target=close, args=(each,)) for each in sessions]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert here.machine.live_objects() == []
+
+    def test_beside_a_closed_one_is_a_wrong_call(self, here):
+        one = CudaSession()
+        one.close()
+        with pytest.raises(UsageError, match="share a context with is closed"):
+            CudaSession(beside=one)
+
+    def test_one_that_fails_to_open_leaves_the_other(self, here, monkeypatch):
+        def fail():
+            raise here.pycuda.module.LogicError("cuStreamCreate failed: unknown error")
+
+        with CudaSession() as one:
+            with monkeypatch.context() as patch:
+                patch.setattr(here.pycuda.module, "Stream", fail)
+                with pytest.raises(BackendError, match="cuStreamCreate"):
+                    CudaSession(beside=one)
+            with one.current():
+                assert np.array_equal(there_and_back(one, VALUES), VALUES)

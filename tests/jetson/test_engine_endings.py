@@ -139,6 +139,22 @@ class TestInterrupts:
                     break
             assert interrupted > 60
 
+    @pytest.mark.skipif(sys.version_info < (3, 11), reason="tracing a frame keeps its locals alive")
+    def test_at_any_line_of_one_beside_another_leaves_nothing(self, engine, clips):
+        with board("8.2.1", CARD) as here:
+            path, interrupted = engine(), 0
+            for place in range(1, 1000):
+                tracer = _InterruptAt(place)
+                try:
+                    with tracer, open_runner(path) as runner, runner.beside() as other:
+                        other.infer(clips)
+                except KeyboardInterrupt:
+                    interrupted += 1
+                assert (on_gpu(here), here.machine.problems) == ([], []), place
+                if not tracer.done:
+                    break
+            assert interrupted > 60
+
 
 class _InterruptAt:
     """Raises KeyboardInterrupt before the n-th line that runs in the runner, as Ctrl-C would."""
@@ -155,7 +171,7 @@ class _InterruptAt:
         sys.settrace(self._before)
 
     def _trace(self, frame, event, argument):
-        if not frame.f_code.co_filename.endswith("tensorrt_runner.py"):
+        if not frame.f_code.co_filename.endswith(("tensorrt_runner.py", "tensorrt_lane.py")):
             return None
         # Closing is the end: an interrupt there may leave it to the driver to free the rest.
         if event == "line" and frame.f_code.co_name != "close" and not self.done:

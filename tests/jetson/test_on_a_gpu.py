@@ -97,7 +97,7 @@ def test_both_kinds_of_memory_give_the_same(engine, clips, expected, monkeypatch
 
     for kind in (tensorrt_runner.PINNED, tensorrt_runner.MAPPED):
         with open_runner(engine) as runner:
-            monkeypatch.setattr(runner, "_memory", kind)
+            monkeypatch.setattr(runner._choice, "kind", kind)
             assert_close(runner.infer(clips), expected)
 
 

@@ -16,7 +16,7 @@ from clipedge.jetson.errors import BackendError, ClipError, UsageError
 from clipedge.jetson.live import recognise
 from clipedge.jetson.recogniser import Recogniser
 from clipedge.jetson.runners import open_runner, tensorrt_runner
-from clipedge.jetson.runners.tensorrt_runner import MAPPED, PINNED
+from clipedge.jetson.runners.tensorrt_lane import MAPPED, PINNED, Lane
 
 pytest.importorskip("onnxruntime", reason="onnxruntime computes for the stand-ins")
 
@@ -167,9 +167,9 @@ class TestMemory:
 
     def test_the_trial_really_runs_both(self, engine, clips, expected, monkeypatch):
         used = []
-        run = tensorrt_runner._Lane.run
+        run = Lane.run
         monkeypatch.setattr(
-            tensorrt_runner._Lane,
+            Lane,
             "run",
             lambda lane, batch: used.append(lane._copies) or run(lane, batch),
         )
@@ -184,10 +184,8 @@ class TestMemory:
     def test_a_long_trial_is_cut_short(self, engine, clips, monkeypatch):
         monkeypatch.setattr(tensorrt_runner, "TRIAL_S", 0.0)
         calls = []
-        run = tensorrt_runner._Lane.run
-        monkeypatch.setattr(
-            tensorrt_runner._Lane, "run", lambda lane, batch: calls.append(1) or run(lane, batch)
-        )
+        run = Lane.run
+        monkeypatch.setattr(Lane, "run", lambda lane, batch: calls.append(1) or run(lane, batch))
         with board("8.2.1", TX2), open_runner(engine()) as runner:
             runner.infer(clips)
         assert len(calls) == 5  # each once to warm up, each once timed, and the inference
@@ -301,6 +299,73 @@ class TestThreads:
                 with open_runner(path) as runner:
                     runner.infer(clips)
                 assert on_gpu(here) == []
+
+
+class TestBeside:
+    @every_release
+    @pytest.mark.parametrize("first_to_close", [0, 1])
+    def test_both_run_in_one_cuda_context_and_close_in_any_order(
+        self, release, engine, gpu_of, clips, expected, first_to_close
+    ):
+        with board(release, gpu_of(release)) as here:
+            runners = [open_runner(engine())]
+            runners.append(runners[0].beside())
+            for _ in range(2):
+                for runner in runners:
+                    np.testing.assert_allclose(runner.infer(clips), expected, atol=1e-4)
+            assert len(live(here, "CUDA context")) == 1
+            assert len(live(here, "stream")) == len(live(here, "execution")) == 2
+            runners.pop(first_to_close).close()
+            np.testing.assert_allclose(runners[0].infer(clips), expected, atol=1e-4)
+            runners[0].close()
+
+    def test_they_run_at_once_in_threads(self, engine, clips, expected):
+        with board("8.2.1", TX2), open_runner(engine()) as one, one.beside() as other:
+            found, together = [], threading.Barrier(2, timeout=20)
+
+            def work(runner):
+                together.wait()
+                found.extend(runner.infer(clips) for _ in range(5))
+
+            threads = [threading.Thread(target=work, args=(each,)) for each in (one, other)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert len(found) == 10
+            for logits in found:
+                np.testing.assert_allclose(logits, expected, atol=1e-4)
+
+    def test_the_kind_of_memory_is_measured_once_for_both(self, engine, clips, monkeypatch):
+        trials = []
+        times = {PINNED: 2.0, MAPPED: 1.0}
+        monkeypatch.setattr(
+            tensorrt_runner, "_time_in_turns", lambda lanes, clips: trials.append(1) or times
+        )
+        with board("8.2.1", TX2), open_runner(engine()) as one, one.beside() as other:
+            for runner in (other, one):
+                runner.infer(clips)
+            assert trials == [1]
+            assert [runner.describe()["memory"] for runner in (one, other)] == [MAPPED, MAPPED]
+
+    def test_one_that_cannot_be_opened_leaves_the_other(self, engine, clips, expected):
+        with board("8.2.1", CARD) as here, open_runner(engine()) as one:
+            before = on_gpu(here)
+            real = here.tensorrt.classes["Runtime"].deserialize_cuda_engine
+            here.tensorrt.classes["Runtime"].deserialize_cuda_engine = lambda *_: None
+            with pytest.raises(BackendError, match="cannot load the engine"):
+                one.beside()
+            here.tensorrt.classes["Runtime"].deserialize_cuda_engine = real
+            gc.collect()
+            assert on_gpu(here) == before
+            np.testing.assert_allclose(one.infer(clips), expected, atol=1e-4)
+
+    def test_beside_a_closed_one_is_a_wrong_call(self, engine):
+        with board("8.2.1"):
+            runner = open_runner(engine())
+            runner.close()
+            with pytest.raises(UsageError, match="This runner is closed"):
+                runner.beside()
 
 
 class TestResults:

@@ -9,7 +9,7 @@ What a real GPU does silently (a leak) or does not define (a use after free) is 
 """
 
 import threading
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -61,16 +61,19 @@ class Stream:
         self.machine = machine
         self.handle = handle
         self.context = context
-        self.queue: List[Tuple[Callable[[], None], float]] = []
+        self.queue: List[Tuple[Callable[[], None], float, Sequence[int]]] = []
 
-    def add(self, work: Callable[[], None], takes_ms: float = 0.0) -> None:
-        self.queue.append((work, takes_ms))
+    def add(
+        self, work: Callable[[], None], takes_ms: float = 0.0, touches: Sequence[int] = ()
+    ) -> None:
+        """Queue work that takes so long and reads or writes at these addresses."""
+        self.queue.append((work, takes_ms, touches))
 
     def run(self, until: Optional[Callable[[], bool]] = None) -> None:
         """Do the waiting work in order, all of it or until `until` holds."""
         with self.machine.lock:
             while self.queue and not (until and until()):
-                work, takes_ms = self.queue.pop(0)
+                work, takes_ms, _ = self.queue.pop(0)
                 self.machine.clock_ms += takes_ms
                 work()
 
@@ -160,8 +163,9 @@ class Machine:
 
     def free(self, block: Block) -> None:
         """Give memory back; work that still waits in a stream may want it: that is a problem."""
-        mine = (None, block.context)  # another context's work cannot reach it
-        if any(one.queue for one in list(self.streams.values()) if one.context in mine):
+        places = range(block.address, block.address + block.data.nbytes)
+        queued = [entry for one in list(self.streams.values()) for entry in list(one.queue)]
+        if any(address in places for _, _, touches in queued for address in touches):
             self.problem("memory was freed while work waited in a stream")
         self.blocks.pop(block.address, None)
 

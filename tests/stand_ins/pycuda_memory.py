@@ -86,6 +86,7 @@ def _copy_in(home: Any, dest: Any, src: Any, stream: Any = None) -> None:
     stream_of(home, stream).add(
         lambda: _copy(home.machine.view(int(dest), source.nbytes), source),
         source.nbytes / COPY_BYTES_PER_MS,
+        (int(dest), _address_of(home, source)),
     )
 
 
@@ -97,6 +98,7 @@ def _copy_out(home: Any, dest: Any, src: Any, stream: Any = None) -> None:
     stream_of(home, stream).add(
         lambda: _copy(target, home.machine.view(int(src), target.nbytes)),
         target.nbytes / COPY_BYTES_PER_MS,
+        (int(src), _address_of(home, target)),
     )
 
 
@@ -112,6 +114,16 @@ def _copy_out_now(home: Any, dest: Any, src: Any) -> None:
     home.machine.run_all()
     target = _host_bytes(home, dest, "cuMemcpyDtoH", pagelocked=False)
     _copy(target, home.machine.view(int(src), target.nbytes))
+
+
+def _address_of(home: Any, array: np.ndarray) -> int:
+    """The machine's address of page-locked bytes; 0 where they are none."""
+    place = array.ctypes.data
+    for block in list(home.machine.blocks.values()):
+        offset = place - block.data.ctypes.data
+        if block.host and 0 <= offset < block.data.nbytes:
+            return int(block.address + offset)
+    return 0
 
 
 def _copy(target: np.ndarray, source: np.ndarray) -> None:

@@ -224,7 +224,8 @@ class IExecutionContext(TrtObject):
         machine, places = self._home.machine, self._places()
         machine.spoil(*places[-1])
         self._waiting += 1
-        stream.add(lambda: self._compute(places, layers), sum(ms for _, ms in layers))
+        takes_ms = sum(ms for _, ms in layers)
+        stream.add(lambda: self._compute(places, layers), takes_ms, [at for at, _ in places])
         if self._profiler is not None and self._emits:
             stream.run()  # with a profiler, the real one waits too
             self._report()
