@@ -39,7 +39,7 @@ class Warmup(NamedTuple):
     """What was run before anything counted."""
 
     batches: int
-    elapsed_s: float
+    elapsed_s: float  # with the first batch
     steady: Optional[bool]  # None where a fixed time was asked for, or too few batches fit into it
 
 
@@ -81,12 +81,14 @@ def warm_up(
     on_batch: Optional[OnBatch] = None,
     clock: Clock = time.perf_counter,
 ) -> Warmup:
-    """Run batches until their latency is steady, at most MOST_WARMUP_S.
+    """Run batches until their latency is steady, at most MOST_WARMUP_S behind the first one.
+
+    The first batch, in which backends compile and lay out memory, does not count for either.
 
     Args:
         infer: what runs a batch and returns once its logits are there.
         clips: (N, 3, T, H, W) float32, RGB, 0-255.
-        fixed_s: run this long instead; one batch, in which backends lay out memory, always runs.
+        fixed_s: run this long behind the first batch instead; 0 is that batch alone.
         on_batch: told how far it is, after each batch.
         clock: seconds from any origin, monotonic.
     """
@@ -94,7 +96,11 @@ def warm_up(
     latencies_ms: List[float] = []
     level: List[bool] = []
     look_at = float(LEAST_WARMUP_BATCHES)
+    first_s = clock()
+    infer(clips)
     start_s = clock()
+    if fixed_s is not None and fixed_s <= 0.0:
+        return Warmup(1, start_s - first_s, None)
     while True:
         batch_start_s = clock()
         infer(clips)
@@ -108,12 +114,13 @@ def warm_up(
             drift = drift_of(latencies_ms[count // 2 :])
             level.append(is_steady(drift, gone_s >= PATIENCE_S))
         if all([*level[-_LOOKS:], len(level) >= _LOOKS]):
-            return Warmup(count, gone_s, True)
+            return Warmup(1 + count, now_s - first_s, True)
         if gone_s >= planned_s:
             # Whether it drifts now: what it did in all the half would be told too late.
             known = fixed_s is None and count >= LEAST_WARMUP_BATCHES
             newest = latencies_ms[-max(LEAST_WARMUP_BATCHES // 2, count // 4) :]
-            return Warmup(count, gone_s, is_steady(drift_of(newest), True) if known else None)
+            steady = is_steady(drift_of(newest), True) if known else None
+            return Warmup(1 + count, now_s - first_s, steady)
 
 
 def is_steady(drift: Drift, patience_is_over: bool) -> bool:

@@ -10,7 +10,7 @@ from clipedge.benchmarks.devices import Device
 from clipedge.benchmarks.limit import limit_of_row
 from clipedge.benchmarks.speed.layers import annotate_row
 from clipedge.benchmarks.speed.memory_use import row_memory
-from clipedge.benchmarks.speed.spans import joined_span
+from clipedge.benchmarks.speed.spans import joined_span, mean_clocks_mhz
 from clipedge.benchmarks.speed.worker import Order
 from clipedge.jetson import paper
 from clipedge.jetson.engine_manifest import sha256_of
@@ -21,6 +21,7 @@ PAPER_CLIP_SHAPE = (3, 16, 112, 112)  # section 4 of the paper; its speeds hold 
 PAPER_CONDITIONS = f"PyTorch fp32, batch {paper.BATCH_SIZE}"
 
 WIDE_SPREAD = 0.10  # of the repeats, above which a figure is not firm
+CLOCKS_APART = 0.05  # of the higher of two repeats' means
 OTHERS_SHARE = 0.10  # of the cores' time, taken by other programs
 
 # What every backend says of itself; the rest are the details of one.
@@ -69,7 +70,12 @@ def make_row(
         "batch": order.batch,
         "streams": order.streams,
         "open_s": opened["open_s"],
-        "warmup": {name: warmed[name] for name in ("batches", "elapsed_s", "steady")},
+        "warmup": {
+            "batches": warmed["batches"],
+            "elapsed_s": warmed["elapsed_s"],
+            "steady": warmed["steady"],
+            "asked_s": warmed.get("fixed_s"),
+        },
         "clips_per_s": round(statistics.median(rates), 4),
         "spread": _spread(rates),
         "latency_ms": _latency_ms(latencies_ms),
@@ -152,6 +158,8 @@ def warnings_of(row: Dict[str, Any]) -> List[str]:
                 first["clock"], first["from_mhz"], first["to_mhz"], ", and more" if more else ""
             )
         )
+    else:
+        found += _clocks_apart(row["repeats"])
     if row["spread"] is not None and row["spread"] > WIDE_SPREAD:
         found.append(
             f"the repeats differ by {100 * row['spread']:.0f} %: quiet the machine, or measure "
@@ -160,10 +168,31 @@ def warnings_of(row: Dict[str, Any]) -> List[str]:
     others = [one["others_share"] for one in row["repeats"] if one["others_share"] is not None]
     if others and max(others) > OTHERS_SHARE:
         found.append(f"other programs took up to {100 * max(others):.0f} % of the cores' time")
-    if row["warmup"]["steady"] is False:
-        found.append(
-            f"the latency still drifted after {row['warmup']['elapsed_s']:.0f} s of warm-up"
-        )
+    found += _warmup_warnings(row["warmup"])
+    return found
+
+
+def _warmup_warnings(warmup: Dict[str, Any]) -> List[str]:
+    if warmup["steady"] is False:
+        return [f"the latency still drifted after {warmup['elapsed_s']:.0f} s of warm-up"]
+    if warmup["steady"] is None and warmup["asked_s"] is None:
+        return [
+            f"{warmup['batches']} batches in {warmup['elapsed_s']:.0f} s of warm-up are too few to "
+            "tell whether the latency was steady: give it longer with --warmup"
+        ]
+    return []
+
+
+def _clocks_apart(repeats: Sequence[Dict[str, Any]]) -> List[str]:
+    """Tell of clocks that changed between two repeats, when nobody looked."""
+    found = []
+    for name in repeats[0]["clocks_mhz"]:
+        means = [one["clocks_mhz"][name] for one in repeats if name in one["clocks_mhz"]]
+        if max(means) - min(means) > CLOCKS_APART * max(means):
+            found.append(
+                f"the clock of {name.upper()} was {min(means):.0f} MHz in one repeat and "
+                f"{max(means):.0f} MHz in another"
+            )
     return found
 
 
@@ -180,6 +209,7 @@ def _repeat(one: Dict[str, Any]) -> Dict[str, Any]:
         "elapsed_s": one["elapsed_s"],
         "cpu_s": one["cpu_s"],
         "others_share": one["others_share"],
+        "clocks_mhz": mean_clocks_mhz(one["span"]),
     }
 
 

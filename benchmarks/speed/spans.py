@@ -46,6 +46,12 @@ def joined_span(spans: Sequence[Tuple[float, Span]], clips: float) -> Span:
     return joined
 
 
+def mean_clocks_mhz(span: Span) -> Dict[str, float]:
+    """Return the mean clocks of ``gpu``, ``cpu`` and ``emc`` in a summary, those that are known."""
+    means = {name: span[f"{name}_mhz"] for name in ("gpu", "cpu", "emc")}
+    return {name: spread["mean"] for name, spread in means.items() if spread is not None}
+
+
 def _joined_spread(summaries: Sequence[Span], key: str) -> Optional[Dict[str, float]]:
     known = [(span[key], span["span_s"]) for span in summaries if span[key] is not None]
     if not known:

@@ -129,6 +129,7 @@ class Bench:
             "batches": sum(one.batches for one in found),
             "elapsed_s": round(max(one.elapsed_s for one in found), 4),
             "steady": None if None in known else all(known),
+            "fixed_s": fixed_s,
             "facts": self._described(),  # an engine chose its memory with the first clips
             "model_mb": growth_mb(self._before_mb, self._clips.nbytes),
         }

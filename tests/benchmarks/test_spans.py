@@ -2,7 +2,8 @@
 
 import pytest
 
-from clipedge.benchmarks.speed.spans import joined_span
+from clipedge.benchmarks.speed.rows import warnings_of
+from clipedge.benchmarks.speed.spans import joined_span, mean_clocks_mhz
 
 
 def span(**changes):
@@ -90,3 +91,33 @@ def test_throttling_is_of_any_part_and_unknown_is_not_none():
     joined = joined_span([(0.0, hidden), (3.0, hidden)], clips=1)
     assert joined["throttled"]["during"] is None
     assert joined["missing"]["throttled.during"] == "nothing tells"
+
+
+def warned_of(warmup=None, clocks_mhz=({}, {}), changes=()):
+    """The warnings of a row in which nothing else is odd."""
+    quiet = {"batches": 40, "elapsed_s": 2.0, "steady": True, "asked_s": None}
+    repeats = [{"others_share": None, "clocks_mhz": clocks} for clocks in clocks_mhz]
+    row = {"span": span(clock_changes=list(changes)), "spread": 0.01, "repeats": repeats}
+    return warnings_of(dict(row, warmup=dict(quiet, **(warmup or {}))))
+
+
+def test_a_warm_up_with_too_few_batches_to_tell_is_a_warning_unless_it_was_asked_for():
+    few = {"batches": 3, "elapsed_s": 37.0, "steady": None}
+    (warning,) = warned_of(few)
+    assert "3 batches in 37 s of warm-up are too few" in warning
+    assert "--warmup" in warning
+    assert warned_of(dict(few, asked_s=3.0)) == []
+    assert warned_of() == []
+    (warning,) = warned_of(dict(few, steady=False))
+    assert "still drifted" in warning
+
+
+def test_a_clock_that_changed_between_two_repeats_is_a_warning():
+    assert mean_clocks_mhz(span()) == {"gpu": 1300.5}
+    same = ({"gpu": 1300.5, "cpu": 2000.0}, {"gpu": 1295.0, "cpu": 2050.0}, {"gpu": 1300.5})
+    assert warned_of(clocks_mhz=same) == []
+    apart = ({"gpu": 1300.5, "cpu": 2000.0}, {"gpu": 828.75, "cpu": 2000.0})
+    (warning,) = warned_of(clocks_mhz=apart)
+    assert warning == "the clock of GPU was 829 MHz in one repeat and 1300 MHz in another"
+    change = {"t_s": 0.5, "clock": "GPU", "from_mhz": 1300.5, "to_mhz": 828.75}
+    assert len(warned_of(clocks_mhz=apart, changes=[change])) == 1  # told once

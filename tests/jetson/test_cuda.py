@@ -367,7 +367,7 @@ class TestBeside:
 
     def test_one_that_fails_to_open_leaves_the_other(self, here, monkeypatch):
         def fail():
-            raise here.pycuda.module.LogicError("cuStreamCreate failed: unknown error")
+            raise here.pycuda.errors["LogicError"]("cuStreamCreate failed: unknown error")
 
         with CudaSession() as one:
             with monkeypatch.context() as patch:
