@@ -25,6 +25,7 @@ from clipedge.benchmarks.speed.worker import Order
 from clipedge.jetson.conditions import Sampler
 from clipedge.jetson.engine_manifest import ENGINE_SUFFIX, load_manifest
 from clipedge.jetson.errors import ClipedgeError
+from clipedge.jetson.files import readable_os_error
 
 _log = logging.getLogger(__name__)
 
@@ -128,6 +129,9 @@ def _measure_step(
             outcomes = _outcomes(job, title + _job_name(job, arguments), arguments, sampler)
         except ClipedgeError as error:
             outcomes = [Outcome(_order(job, arguments), None, {}, error)]
+        except OSError as error:  # such as a link to itself
+            reason = readable_os_error(error, error.filename or job.path)
+            outcomes = [Outcome(_order(job, arguments), None, {}, reason)]
         _take(document, job, outcomes, limits)
         _save(document, arguments)
 

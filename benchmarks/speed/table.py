@@ -12,6 +12,7 @@ from clipedge.export.graph_names import CONV3D, FORM_KEY
 from clipedge.jetson import paper
 from clipedge.jetson.engine_manifest import ENGINE_SUFFIX, load_manifest
 from clipedge.jetson.errors import ClipedgeError, UsageError
+from clipedge.jetson.files import readable_os_error
 from clipedge.jetson.onnx_metadata import read_onnx_metadata
 from clipedge.jetson.runners.model_file import read_model_spec
 from clipedge.jetson.runners.opening import AUTO, TENSORRT
@@ -144,6 +145,9 @@ def _read_all(places: Sequence[pathlib.Path], plan: Plan) -> List[_File]:
             file = _read(path)
         except ClipedgeError as error:
             plan.damaged.append((path, error))
+            continue
+        except OSError as error:  # such as a link to itself
+            plan.damaged.append((path, readable_os_error(error, path)))
             continue
         reason = _why_not(file, plan.backend)
         if reason is None:

@@ -91,11 +91,16 @@ def test_a_damaged_file_is_reported_and_does_not_stop_the_plan(written, tmp_path
     good = written(tmp_path / "good.onnx")
     (tmp_path / "cut.onnx").write_bytes(good.read_bytes()[:300])
     (tmp_path / "lone.engine").write_bytes(b"an engine without its manifest")
+    for suffix in ("onnx", "engine"):
+        (tmp_path / f"loop.{suffix}").symlink_to(f"loop.{suffix}")
+        (tmp_path / f"nowhere.{suffix}").symlink_to(f"nothing.{suffix}")
+        (tmp_path / f"folder.{suffix}").mkdir()
     plan = table_plan([tmp_path])
     assert row_of(plan).paths == [good]
     reasons = {path.name: str(error) for path, error in plan.damaged}
     assert "not a whole ONNX file" in reasons["cut.onnx"]
     assert "has no manifest" in reasons["lone.engine"]
+    assert len(reasons) == 2 + 6
 
 
 def test_one_onnx_file_stands_for_a_row_trained_before_random_as_trained_not_rewritten(

@@ -10,7 +10,7 @@ import pytest
 from stand_ins.board_files import BoardFiles
 
 from clipedge.benchmarks import cli
-from clipedge.benchmarks.speed import interference, run
+from clipedge.benchmarks.speed import interference, measuring
 from clipedge.benchmarks.speed.contender import Contender
 from clipedge.benchmarks.speed.interference import Bystanders
 from clipedge.benchmarks.speed.worker import Order
@@ -37,7 +37,7 @@ def an_idle_machine(monkeypatch):
 def tx2(tmp_path, monkeypatch):
     """The files of a TX2 that the conditions of a run are read from."""
     files = BoardFiles(tmp_path / "tx2", "tx2")
-    monkeypatch.setattr(run, "Sampler", lambda: Sampler(every_s=0.05, root=files.root))
+    monkeypatch.setattr(measuring, "Sampler", lambda: Sampler(every_s=0.05, root=files.root))
     return files
 
 

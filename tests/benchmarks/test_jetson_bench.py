@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -12,8 +13,11 @@ import time
 import pytest
 
 from clipedge.benchmarks import cli, overhead
+from clipedge.benchmarks.speed import contender, measuring, run
 from clipedge.benchmarks.speed.plan import find_models
 from clipedge.benchmarks.timing import random_clips
+from clipedge.jetson.engine_manifest import sha256_of
+from clipedge.jetson.errors import ClipedgeError
 from clipedge.jetson.runners import open_runner
 from clipedge.jetson.spec import ClipSpec
 
@@ -123,6 +127,152 @@ def test_calls_that_cannot_work_are_refused_before_measuring(tiny_model, tmp_pat
         error = capsys.readouterr().err
         assert message in error
         assert error.count("\n") == 1
+
+
+def test_nothing_that_is_read_is_written_over(tiny_model, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("bench.json", "old.json"):
+        (tmp_path / name).write_text("{}")
+    (tmp_path / "link.md").symlink_to("bench.json")
+    calls = {
+        "The baseline bench.json would be overwritten; give --json": [
+            *["--all", "--baseline", "bench.json"]
+        ],
+        "The baseline old.json would be overwritten; give --csv": [
+            *[str(tiny_model), "--baseline", "old.json", "--csv", "./old.json"]
+        ],
+        "The document bench.json would be overwritten; give --markdown": [
+            *["bench.json", "--markdown", "link.md"]
+        ],
+        "bench.json is a document already, and --json writes": [
+            *["bench.json", "--json", "copy.json"]
+        ],
+    }
+    for message, call in calls.items():
+        assert cli.main(call) == 2
+        assert message in capsys.readouterr().err
+    assert {path.read_text() for path in tmp_path.glob("*.json")} == {"{}"}
+
+
+@pytest.mark.parametrize("target", ["/proc/x.csv", "/dev/null"])
+def test_a_place_that_takes_no_file_is_refused_before_measuring(
+    tiny_model, capsys, monkeypatch, target
+):
+    def measure(*_):
+        raise AssertionError("it began")
+
+    monkeypatch.setattr(run, "measure_and_report", measure)
+    assert cli.main([str(tiny_model), "--csv", target]) in (1, 2)
+    assert target.rpartition("/")[0] in capsys.readouterr().err
+
+
+def test_files_that_cannot_be_read_fail_alone(tiny_model, tmp_path, monkeypatch):
+    folder = tmp_path / "models"
+    folder.mkdir()
+    shutil.copy(str(tiny_model), str(folder / "a.onnx"))
+    (folder / "b.onnx").symlink_to("nowhere")
+    (folder / "c.onnx").mkdir()
+    (folder / "d.onnx").symlink_to("d.onnx")
+    target = tmp_path / "bench.json"
+    call = [str(folder), *QUICK, "--json", str(target)]
+    for more in ([], ["--resume"]):
+        assert cli.main([*call, *more]) == 1
+        document = json.loads(target.read_text())
+        assert document["complete"] is True
+        assert len(document["rows"]) == 1
+        failed = [failure["path"] for failure in document["failures"]]
+        assert failed == [str(folder / f"{name}.onnx") for name in "bcd"]
+
+
+def test_a_file_that_goes_while_it_is_looked_up_fails_alone(tiny_model, tmp_path, monkeypatch):
+    copy = tmp_path / "copy.onnx"
+    shutil.copy(str(tiny_model), str(copy))
+
+    def gone(document, job):
+        copy.unlink()
+        return sha256_of(copy)
+
+    monkeypatch.setattr(measuring, "is_done", gone)
+    target = tmp_path / "bench.json"
+    assert cli.main([str(copy), *QUICK, "--json", str(target)]) == 1
+    (failure,) = json.loads(target.read_text())["failures"]
+    assert failure["error"] == f"{copy}: there is no such file or folder."
+
+
+def test_a_process_that_cannot_be_started_is_a_failure_with_the_reason(
+    tiny_model, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(contender, "WORKER", [str(tmp_path / "no-python")])
+    target = tmp_path / "bench.json"
+    assert cli.main([str(tiny_model), *QUICK, "--json", str(target)]) == 1
+    (failure,) = json.loads(target.read_text())["failures"]
+    assert "no process can be started to measure it" in failure["error"]
+
+
+def test_a_closed_terminal_loses_nothing(tiny_model, tmp_path):
+    cut = tmp_path / "cut.onnx"
+    cut.write_bytes(tiny_model.read_bytes()[:500])
+    target, table = tmp_path / "bench.json", tmp_path / "bench.csv"
+    call = [sys.executable, "-m", "clipedge.benchmarks.cli", str(tiny_model), str(cut), *QUICK]
+    call += ["--json", str(target), "--csv", str(table)]
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        subprocess.call(call, stdout=writer, stderr=subprocess.DEVNULL, timeout=60)
+    finally:
+        os.close(writer)
+    document = json.loads(target.read_text())
+    assert (document["complete"], len(document["rows"]), len(document["failures"])) == (True, 1, 1)
+    assert "cut" in table.read_text()
+
+
+def test_a_report_that_cannot_be_written_leaves_the_document_and_the_table(
+    tiny_model, tmp_path, capsys, monkeypatch
+):
+    def full(*_):
+        raise ClipedgeError("the disk is full")
+
+    monkeypatch.setattr(measuring, "write_reports", full)
+    target = tmp_path / "bench.json"
+    assert cli.main([str(tiny_model), *QUICK, "--json", str(target)]) == 1
+    captured = capsys.readouterr()
+    assert "tiny_random" in captured.out
+    assert "the disk is full" in captured.err
+    assert json.loads(target.read_text())["complete"] is True
+
+
+def test_a_run_in_which_everything_failed_is_written_when_it_is_stopped(
+    tiny_model, tmp_path, monkeypatch
+):
+    cut = tmp_path / "cut.onnx"
+    cut.write_bytes(tiny_model.read_bytes()[:500])
+    real = measuring.is_done
+
+    def interrupted(document, job):
+        if job.path == tiny_model:
+            raise KeyboardInterrupt
+        return real(document, job)
+
+    monkeypatch.setattr(measuring, "is_done", interrupted)
+    target = tmp_path / "bench.json"
+    assert cli.main([str(cut), str(tiny_model), *QUICK, "--json", str(target)]) == 1
+    document = json.loads(target.read_text())
+    assert (document["complete"], len(document["failures"])) == (False, 1)
+
+
+def test_other_versions_of_a_backend_stop_a_run_that_goes_on(tiny_model, tmp_path, capsys):
+    target = tmp_path / "bench.json"
+    call = [str(tiny_model), *QUICK, "--json", str(target)]
+    assert cli.main(call) == 0
+    document = json.loads(target.read_text())
+    document["packages"]["onnxruntime"] = "0.1"
+    target.write_text(json.dumps(document))
+    other = tmp_path / "other.onnx"
+    shutil.copy(str(tiny_model), str(other))
+    assert cli.main([str(other), *call, "--resume"]) == 2
+    assert "onnxruntime was 0.1 and is " in capsys.readouterr().err
+    again = json.loads(target.read_text())
+    assert (len(again["rows"]), again["complete"]) == (1, False)
 
 
 def test_no_files_and_no_default_folder_says_what_to_do(tmp_path, capsys, monkeypatch):
