@@ -1,6 +1,8 @@
 """A document is read by its own schema alone; rows of two documents compare by what was run."""
 
 import json
+import sys
+import types
 
 import pytest
 from stand_ins.bench_documents import example_document, example_row
@@ -14,6 +16,16 @@ def test_a_document_is_read_as_it_was_written(tmp_path):
     path = documents.write_document(tmp_path / "bench.json", document)
     assert documents.read_document(path) == json.loads(json.dumps(document))
     assert [one.name for one in tmp_path.iterdir()] == ["bench.json"]
+
+
+def test_what_this_process_has_loaded_is_not_of_the_machine(monkeypatch):
+    monkeypatch.setattr(documents.board, "busy_share", lambda: 0.0)
+    before = documents.new_document({})["conditions"]["software"]
+    monkeypatch.setitem(sys.modules, "tensorrt", types.SimpleNamespace(__version__="9.9"))
+    document = documents.new_document({})
+    documents.end_document(document, True)
+    assert document["conditions"]["software"] == before
+    assert document["conditions_after"]["software"] == before
 
 
 @pytest.mark.parametrize(
