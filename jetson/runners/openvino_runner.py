@@ -173,6 +173,9 @@ def _shared_core() -> Any:
     freed. Two that are not freed in reverse order leave a stack that is gone, and the next signal,
     such as Ctrl-C, ends the process.
     """
+    # The bindings look numpy up when they see their first array; two threads that do so at the
+    # same time wait for each other for ever (pybind11's lock against Python's).
+    openvino.Tensor(np.zeros(1, np.float32))
     return openvino.Core()
 
 
