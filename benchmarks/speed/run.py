@@ -68,8 +68,14 @@ def _given_document(arguments: argparse.Namespace) -> Optional[pathlib.Path]:
     """Return the document to report on; None where there is something to measure."""
     named = [path for path in arguments.files if path.suffix == DOCUMENT_SUFFIX]
     if not named:
-        asks_only = arguments.recommend and not arguments.files and not arguments.all
-        return DEFAULT_DOCUMENT if asks_only else None
+        if not arguments.recommend or arguments.files or arguments.all:
+            return None
+        if not DEFAULT_DOCUMENT.exists():
+            raise UsageError(
+                f"--recommend needs figures, and there is no {DEFAULT_DOCUMENT} here. Measure with "
+                "jetson-bench --all, or name a document: jetson-bench FILE.json --recommend"
+            )
+        return DEFAULT_DOCUMENT
     if len(arguments.files) > 1 or arguments.all:
         raise UsageError(
             f"{named[0]} is a document to report on, which goes alone; or name models to measure."

@@ -356,3 +356,9 @@ def test_the_document_says_what_was_found_and_what_each_row_ran_under(tiny_model
     energy_j = row["span"]["energy_j"]
     assert energy_j is None or energy_j > 0  # a machine without a meter gives the reason
     assert energy_j is not None or row["span"]["missing"]["energy_j"]
+
+
+def test_a_recommendation_without_figures_says_where_they_come_from(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["--recommend"]) == 2
+    assert "jetson-bench --all" in capsys.readouterr().err
