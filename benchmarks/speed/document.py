@@ -8,10 +8,11 @@ import json
 import pathlib
 from typing import Any, Dict, Tuple
 
+from clipedge.benchmarks.speed.document_shape import wrong_field
 from clipedge.benchmarks.timing import warn_where_busy
 from clipedge.jetson import board
 from clipedge.jetson.conditions import read_conditions
-from clipedge.jetson.errors import ClipedgeError, UsageError
+from clipedge.jetson.errors import UsageError
 from clipedge.jetson.files import PathLike, readable_os_error, write_whole
 from clipedge.jetson.version import own_version
 
@@ -19,8 +20,6 @@ NAME = "clipedge.bench"
 # Raised when a field changes its meaning or goes away; a new field does not raise it.
 VERSION = 2
 SCHEMA = f"{NAME}/{VERSION}"
-
-_NEEDED = ("machine", "conditions", "settings", "rows", "failures")
 
 Document = Dict[str, Any]
 
@@ -63,7 +62,8 @@ def read_document(path: PathLike) -> Document:
     """Read a document that ``write_document`` wrote.
 
     Raises:
-        UsageError: there is no such file, or it is of another schema.
+        UsageError: there is no such file, it is of another schema, or a field is not what reports
+            rely on.
         ClipedgeError: it cannot be read.
     """
     path = pathlib.Path(path)
@@ -73,16 +73,16 @@ def read_document(path: PathLike) -> Document:
         raise UsageError(f"{path} does not exist; check the path.") from None
     except OSError as error:
         raise readable_os_error(error, path) from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise UsageError(
             f"{path} is no JSON file; give one that jetson-bench --json wrote."
         ) from None
     schema = document.get("schema") if isinstance(document, dict) else None
     if schema != SCHEMA:
         raise UsageError(_wrong_schema(path, schema))
-    missing = [name for name in _NEEDED if name not in document]
-    if missing:
-        raise ClipedgeError(f"{path} is damaged: it has no {' and no '.join(missing)}.")
+    wrong = wrong_field(document)
+    if wrong is not None:
+        raise UsageError(f"{path} is damaged: {wrong}. Measure again, or give another document.")
     return dict(document)
 
 
@@ -111,7 +111,8 @@ def _wrong_schema(path: pathlib.Path, schema: Any) -> str:
         newer = version.isdigit() and int(version) > VERSION
         remedy = "update clipedge" if newer else "measure it again with this version"
         return f"{path} has the schema {schema}, and this clipedge reads {SCHEMA}; {remedy}."
-    return f"{path} is no document of jetson-bench: its schema is {schema!r}, not {SCHEMA}."
+    has = "it has no schema" if schema is None else f"its schema is {schema}, not {SCHEMA}"
+    return f"{path} is no document of jetson-bench: {has}. Give one that --json wrote."
 
 
 def _now_utc() -> str:
