@@ -118,11 +118,7 @@ def _state(facts: Dict[str, Any]) -> List[str]:
 def _memory(memory: Dict[str, Optional[int]]) -> str:
     parts = [
         f"{memory[key]} MiB {title}"
-        for key, title in (
-            ("available_mb", "free"),
-            ("total_mb", "in all"),
-            ("process_peak_mb", "this process at the most"),
-        )
+        for key, title in (("available_mb", "free"), ("total_mb", "in all"))
         if memory[key] is not None
     ]
     return ", ".join(parts)
