@@ -19,12 +19,14 @@ from clipedge.benchmarks.speed.texts import (
     ratio_text,
     rounded,
     significant,
+    tenths_percent,
     whole_percent,
 )
+from clipedge.jetson import paper
 
 Row = Dict[str, Any]
 
-_LONGEST_NAME = 24  # of a layer
+_LONGEST_NAME = 48  # of a layer
 
 
 class OnPage(NamedTuple):
@@ -87,12 +89,18 @@ def _backend_shown(value: List[Any], signs: Signs) -> str:
 
 
 def _batch_shown(value: List[Any], signs: Signs) -> str:
-    return batch_text(dict(zip(("batch", "streams"), value)), signs)
+    return batch_text(dict(zip(("batch", "streams"), value)))
 
 
 def _end_of_name(name: str, signs: Signs) -> str:
-    """Return the end of a layer's name, which tells it from others, where it is long."""
-    return name if len(name) <= _LONGEST_NAME else "..." + name[3 - _LONGEST_NAME :]
+    """Return the end of a layer's name, which tells it from others, where it is long.
+
+    It begins with a whole part of the name, where there is one.
+    """
+    if len(name) <= _LONGEST_NAME:
+        return name
+    end = name[3 - _LONGEST_NAME :]
+    return "..." + end[max(0, end.find("/")) :]
 
 
 _HERE, _LATENCY, _GPU = "This machine", "Latency of a batch, ms", "On the GPU, median ms"
@@ -114,14 +122,14 @@ BATCH = Column(
     lambda row: [row["batch"], row["streams"]],
     _batch_shown,
     "batch",
-    OnPage("", "batch", "clips in a batch \u00d7 inferences at once"),
+    OnPage("", "batch", "clips in a batch, inferences at once"),
 )
 CLIPS_PER_S = _of(
     *("clips_per_s", "clips_per_s", "clips/s", rate_text),
     *(_HERE, "clips/s", "clips inferred a second, median"),
 )
 SPREAD = _of(
-    *("spread", "spread", "spread", percent),
+    *("spread", "spread", "spread", tenths_percent),
     *(_HERE, "spread", "how far apart the repeats are"),
 )
 LATENCY = tuple(
@@ -194,11 +202,24 @@ SHARE_BY_LAYER = _of(
     *(_LIMIT, "by layer"),
     "each layer at peak arithmetic or bandwidth, one after the other",
 )
+
+
+def has_paper_batch(row: Row) -> bool:
+    """Return whether the paper's speeds are of a row's batch, one at a time."""
+    return bool(row["batch"] == paper.BATCH_SIZE and row["streams"] == 1)
+
+
+def _where_it_compares(path: str) -> Callable[[Row], Any]:
+    """Return a function that takes a speed of the paper where it has one of the row's batch."""
+    value = field(path)
+    return lambda row: value(row) if has_paper_batch(row) else None
+
+
 TITAN_XP, JETSON_TX2 = [
     _of(
         *(f"paper.{key}_clips_per_s", f"paper_{key}_clips_per_s", f"paper: {title}", plain),
         *(group, "clips/s", "as published"),
-    )
+    )._replace(value=_where_it_compares(f"paper.{key}_clips_per_s"))
     for key, title, group in (("titan_xp", "Xp", _XP), ("jetson_tx2", "TX2", _TX2))
 ]
 RATIOS = tuple(

@@ -50,7 +50,7 @@ def labels(rows: Sequence[Dict[str, Any]]) -> List[str]:
         short = [name[: -len(ending)] if name.endswith(ending) else name for name in names]
         names = short if all(short) else names
     backends = [backend_text(row, PAGE) for row in rows]
-    batches = [f"batch {batch_text(row, PAGE)}" for row in rows]
+    batches = [f"batch {batch_text(row)}" for row in rows]
     for parts in (backends, batches):
         if len(set(parts)) > 1:
             names = [f"{name}, {one}" for name, one in zip(names, parts)]

@@ -84,7 +84,7 @@ def rows_html(rows: Sequence[Facts]) -> str:
     """Return what was noted of each row beside its figures, folded."""
     return "\n".join(
         f"<details><summary>{escape(row_name(row))}, {escape(backend_text(row, PAGE))}, batch "
-        f"{batch_text(row, PAGE)}</summary>\n"
+        f"{batch_text(row)}</summary>\n"
         + facts_html({key: row[key] for key in row if key not in _SHOWN_ELSEWHERE})
         + _span_html(row)
         + "</details>"

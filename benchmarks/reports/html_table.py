@@ -7,17 +7,23 @@ from typing import Any, Dict, List, Optional, Sequence
 from clipedge.benchmarks.reports.columns import (
     BACKEND,
     BATCH,
+    JETSON_TX2,
     MODEL,
     PAGE_FIGURES,
+    RATIOS,
+    TITAN_XP,
     Column,
     filled,
+    has_paper_batch,
 )
 from clipedge.benchmarks.speed.texts import PAGE, backend_text
+from clipedge.jetson import paper
 
 Row = Dict[str, Any]
 
 _NAMED_BY = (MODEL, BACKEND, BATCH)
 _AS_TEXT = (MODEL, BACKEND)  # the others sort as numbers
+_OF_ITS_BATCH = [one.path for one in (TITAN_XP, JETSON_TX2, *RATIOS)]  # the paper's
 
 
 def table_html(rows: Sequence[Row]) -> str:
@@ -85,8 +91,10 @@ def _cell(column: Column, row: Row) -> str:
 
 
 def _reason(row: Row, key: str) -> Optional[str]:
-    """Return why a value is not there, where the row says so."""
+    """Return why a value is not there, where that is known."""
     part, _, rest = key.partition(".")
+    if key in _OF_ITS_BATCH and row["paper"] and not has_paper_batch(row):
+        return f"the paper's figure is of batch {paper.BATCH_SIZE}, one at a time"
     missing = (row.get(part) or {}).get("missing") if part in ("span", "memory") else None
     if not missing:
         return None

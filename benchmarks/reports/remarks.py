@@ -1,11 +1,20 @@
 """What stands beside a benchmark's tables: what was held fixed, notes, warnings and failures."""
 
+import pathlib
 import re
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
+from clipedge.benchmarks.reports.columns import has_paper_batch
 from clipedge.benchmarks.speed.document import Document
 from clipedge.benchmarks.speed.rows import PAPER_CONDITIONS, paper_clip_shape, row_name
-from clipedge.benchmarks.speed.texts import batch_text, failure_name, one_line, ran_by
+from clipedge.benchmarks.speed.texts import (
+    batch_text,
+    case_text,
+    failure_file,
+    failure_name,
+    one_line,
+    ran_by,
+)
 from clipedge.jetson import paper
 from clipedge.jetson.conditions import conditions_text
 
@@ -14,6 +23,7 @@ Told = Tuple[Row, str]
 
 _BATCHES_FOR_P99 = 100  # below, fewer than one batch in the sample lies above it
 _ALIKE = 3  # warnings of one kind, from which on one line tells them, where most rows have it
+_MODEL_FLAGS = re.compile(r"--model \S+(?: --width \S+)?")  # in a command that would help
 # A number of its own, not the 1 of cpu1 or the 0.5 of shufflenetv1_0.5x.
 _NUMBER = re.compile(r"(?<![\w.-])\d+(?:\.\d+)?(?![\w.-]*\w)")
 
@@ -43,7 +53,7 @@ def _how_text(settings: Dict[str, Any]) -> str:
     return f"{times} {length} a model after a warm-up {warmup}"
 
 
-def _count(number: int, one: str, several: str) -> str:
+def _count(number: Any, one: str, several: str) -> str:
     return f"{number} {one if number == 1 else several}"
 
 
@@ -56,8 +66,36 @@ def state_lines(document: Document) -> List[str]:
 
 
 def failure_lines(document: Document) -> List[str]:
-    """Return what failed and why, a line each."""
-    return [f"{failure_name(one)}: {one_line(one['error'])}" for one in document["failures"]]
+    """Return what failed and why, a line each.
+
+    Where several failed for a reason that differs in names and numbers alone, one line tells it
+    with one of them for an example.
+    """
+    kinds: Dict[Tuple[str, str], List[Row]] = {}
+    for one in document["failures"]:
+        kinds.setdefault((case_text(one), _kind_of_failure(one)), []).append(one)
+    lines = []
+    for (case, _), alike in kinds.items():
+        told = alike
+        if len(alike) >= _ALIKE:
+            example = alike[0]
+            files = len({one["path"] for one in alike})
+            lines.append(
+                f"{_count(files, 'model', 'models')} ({case}), such as {failure_file(example)}: "
+                f"{one_line(example['error'])}"
+            )
+            told = []
+        lines += [f"{failure_name(one)}: {one_line(one['error'])}" for one in told]
+    return lines
+
+
+def _kind_of_failure(failure: Row) -> str:
+    """Return why something failed without what names it."""
+    text = one_line(failure["error"])
+    path = pathlib.PurePath(failure["path"])
+    for name in (str(path), path.name, path.stem):
+        text = text.replace(name, "#")
+    return _kind(_MODEL_FLAGS.sub("#", text))
 
 
 def warning_lines(document: Document) -> List[str]:
@@ -130,12 +168,13 @@ def notes(rows: Sequence[Row]) -> List[str]:
     if not rows:
         return []
     lines = ["Latencies are of a whole batch."]
-    threads = max(row["threads"] or 0 for row in rows)
+    threads = {row["threads"] for row in rows if row["threads"]}
     if threads:
-        on = _count(threads, "thread", "threads")
-        lines[0] = f"Latencies are of a whole batch; x{threads} behind a backend: on {on}."
+        each = threads.pop() if len(threads) == 1 else "N"
+        on = _count(each, "thread", "threads")
+        lines[0] = f"Latencies are of a whole batch; x{each} behind a backend: on {on}."
     if any(row["streams"] > 1 for row in rows):
-        lines.append("Batch 8 x 2: two batches of 8 at once, each in a context of its own.")
+        lines.append("Streams: so many batches at once, each in a context of its own.")
     if any(row["clips_per_s_without_copies"] for row in rows):
         lines.append("Without copies: clips/s as if the clips were in the GPU's memory already.")
     lines += _paper_notes(rows)
@@ -155,14 +194,17 @@ def notes(rows: Sequence[Row]) -> List[str]:
 
 def _paper_notes(rows: Sequence[Row]) -> List[str]:
     lines = []
-    if any(row["paper"] for row in rows):
-        note = (
+    known = [row for row in rows if row["paper"]]
+    if any(has_paper_batch(row) for row in known):
+        lines.append(
             "Paper: clips/s of a Titan Xp and a Jetson TX2 as published (Kopuklu et al. 2019, "
             f"Table 8; {PAPER_CONDITIONS}), not measured here."
         )
-        if any(row["batch"] != paper.BATCH_SIZE for row in rows):
-            note += f" This run's batch differs from the paper's {paper.BATCH_SIZE}."
-        lines.append(note)
+    elif known:
+        lines.append("Accuracies are as published (Kopuklu et al. 2019, Table 8).")
+    batches = {batch_text(row): None for row in known if not has_paper_batch(row)}
+    if batches:
+        lines.append(f"Paper -: its speeds are of batch {paper.BATCH_SIZE}, not of {_or(batches)}.")
     unpublished = [row for row in rows if row["paper"] is None]
     others = [row for row in unpublished if not _has_paper_clip(row)]
     if others:
@@ -170,6 +212,12 @@ def _paper_notes(rows: Sequence[Row]) -> List[str]:
     if len(others) < len(unpublished):
         lines.append("Paper -: it has no speed for this model or width.")
     return lines
+
+
+def _or(batches: Iterable[str]) -> str:
+    """Return batches as words: ``1, 4 or 8 in 2 streams``."""
+    *first, last = [one.replace(",", " in") for one in batches]
+    return f"{', '.join(first)} or {last}" if first else last
 
 
 def _has_paper_clip(row: Row) -> bool:

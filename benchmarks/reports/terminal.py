@@ -30,7 +30,7 @@ def table_text(document: Document) -> str:
             ("On the GPU, median of a batch:", _side_table(rows, _ON_GPU)),
             ("Power and energy:", _side_table(rows, columns.ENERGY)),
             (_LAYERS_TITLE, _side_table(rows, columns.LAYERS)),
-            ("Ratio to the paper, and its top-1 accuracy:", _paper_table(document)),
+            (_paper_title(rows), _paper_table(document)),
         )
         if table
     ]
@@ -82,6 +82,11 @@ def _side_table(rows: Sequence[Dict[str, Any]], figures: Sequence[Column]) -> st
         return ""
     named = [one for one in _SAID_ONCE if len({one.cell(row) for row in rows}) > 1]
     return _table([columns.MODEL, *named, *columns.filled(figures, known)], known)
+
+
+def _paper_title(rows: Sequence[Dict[str, Any]]) -> str:
+    ratios = columns.filled(columns.RATIOS, rows)
+    return "Ratio to the paper, and its top-1 accuracy:" if ratios else "Top-1 accuracy by paper:"
 
 
 def _paper_table(document: Document) -> str:

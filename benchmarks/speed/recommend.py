@@ -3,7 +3,14 @@
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from clipedge.benchmarks.speed.document import Document
-from clipedge.benchmarks.speed.texts import batch_text, model_text, ran_by, rate_text, significant
+from clipedge.benchmarks.speed.texts import (
+    batch_text,
+    model_text,
+    percent,
+    ran_by,
+    rate_text,
+    significant,
+)
 from clipedge.jetson import paper
 from clipedge.jetson.command_line import nearest
 from clipedge.jetson.errors import UsageError
@@ -20,6 +27,7 @@ class Candidate(NamedTuple):
     row: Row
     percent: float  # top-1, as published
     slowest: float  # clips/s of the slowest repeat
+    why: str = ""  # this row, of several batches of the model
 
 
 def recommend(document: Document, min_cps: float, dataset: str) -> str:
@@ -59,6 +67,12 @@ def recommend(document: Document, min_cps: float, dataset: str) -> str:
     return "; ".join(parts) + "."
 
 
+def reaches(document: Document, min_cps: float, dataset: str) -> bool:
+    """Return whether a model of the document is fast enough; arguments as of ``recommend``."""
+    candidates = _candidates(document, min_cps, _known_dataset(dataset))
+    return any(one.slowest >= min_cps for one in candidates)
+
+
 def _known_dataset(dataset: str) -> str:
     plain = "".join(one for one in dataset.lower() if one.isalnum())
     for name in paper.DATASETS:
@@ -82,10 +96,10 @@ def _candidates(document: Document, min_cps: float, dataset: str) -> List[Candid
         )
     by_model: Dict[Tuple[str, Optional[float]], List[Candidate]] = {}
     for row in known:
-        percent = row["paper"][f"{dataset}_top1_percent"]
-        if percent is not None:
+        accuracy = row["paper"][f"{dataset}_top1_percent"]
+        if accuracy is not None:
             slowest = min(one["clips_per_s"] for one in row["repeats"])
-            candidate = Candidate(row, percent, slowest)
+            candidate = Candidate(row, accuracy, slowest)
             by_model.setdefault((row["model"], row["width"]), []).append(candidate)
     if not by_model:
         names = ", ".join(sorted({_name(row) for row in known}))
@@ -98,22 +112,28 @@ def _candidates(document: Document, min_cps: float, dataset: str) -> List[Candid
 
 def _speaker(several: Sequence[Candidate], min_cps: float) -> Candidate:
     fitting = [one for one in several if one.slowest >= min_cps]
-    if not fitting:
-        return max(several, key=lambda one: one.slowest)
-    return min(
-        fitting, key=lambda one: (one.row["batch"] * one.row["streams"], -one.row["clips_per_s"])
-    )
+    if fitting:
+        taken = min(fitting, key=lambda one: (_at_once(one), -one.row["clips_per_s"]))
+        why = f"the smallest batch of {{}} that reaches {min_cps:g}"
+    else:
+        taken = max(several, key=lambda one: one.slowest)
+        why = "the fastest batch of {}"
+    batches = len({_at_once(one) for one in several})
+    return taken._replace(why=why.format(batches)) if batches > 1 else taken
+
+
+def _at_once(one: Candidate) -> int:
+    return int(one.row["batch"] * one.row["streams"])
 
 
 def _none_fits(best_first: Sequence[Candidate], min_cps: float, dataset: str) -> str:
     fastest = max(best_first, key=lambda one: one.slowest)
     count = len(best_first)
-    short = 1.0 - fastest.slowest / min_cps
     which = "the one model measured" if count == 1 else f"the fastest of {count} models"
     return (
         f"None reaches {min_cps:g} clips/s: {which}, {_name(fastest.row)} "
         f"({_percent(fastest)} on {paper.DATASETS[dataset]} as published), "
-        f"makes {_figures(fastest)}: {100 * short:.1f} % too few."
+        f"makes {_figures(fastest)}: {percent(fastest.slowest / min_cps)} of what is needed."
     )
 
 
@@ -125,13 +145,13 @@ def _lacks(better: Candidate, min_cps: float) -> str:
     return text
 
 
-def _unmeasured(document: Document, percent: float, dataset: str) -> List[str]:
+def _unmeasured(document: Document, least: float, dataset: str) -> List[str]:
     """Return which more accurate models of the paper this run has no figure of."""
     measured = {(row["model"], row["width"]) for row in document["rows"] if row["paper"]}
     names = []
     for row in paper.TABLE_8:
         accuracy = getattr(row, f"{dataset}_top1_percent")
-        if accuracy is not None and accuracy > percent and (row.model, row.width) not in measured:
+        if accuracy is not None and accuracy > least and (row.model, row.width) not in measured:
             names.append(model_text(row.model, row.width))
     if len(names) > _MOST_NAMED:
         more = len(names) - _MOST_NAMED
@@ -141,9 +161,13 @@ def _unmeasured(document: Document, percent: float, dataset: str) -> List[str]:
 
 def _figures(one: Candidate) -> str:
     row = one.row
-    text = f"{rate_text(row['clips_per_s'])} clips/s at batch {batch_text(row)} with {ran_by(row)}"
+    why = f" ({one.why})" if one.why else ""
+    text = f"{rate_text(row['clips_per_s'])} clips/s at batch {batch_text(row)}{why}"
+    text += f" with {ran_by(row)}"
     if len(row["repeats"]) > 1:
         text += f", {rate_text(one.slowest)} in the slowest of {len(row['repeats'])} repeats"
+    else:
+        text += ", measured once"
     energy_j = row["span"]["energy_per_clip_j"]
     return text if energy_j is None else f"{text}, {significant(energy_j)} J a clip"
 

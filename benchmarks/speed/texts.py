@@ -39,15 +39,15 @@ def backend_text(row: Facts, signs: Signs = PLAIN) -> str:
     return ran_by(row) + threads
 
 
-def batch_text(one: Facts, signs: Signs = PLAIN) -> str:
-    """Return the batch, such as ``8``, or ``8 x 2`` where two inferences ran at once."""
-    streams = "" if one["streams"] == 1 else f" {signs.times} {one['streams']}"
+def batch_text(one: Facts) -> str:
+    """Return the batch, such as ``8``, or ``8, 2 streams`` where two inferences ran at once."""
+    streams = "" if one["streams"] == 1 else f", {one['streams']} streams"
     return f"{one['batch']}{streams}"
 
 
 def case_text(one: Facts, signs: Signs = PLAIN) -> str:
     """Return how a row or a failure came about, such as ``auto fp32, batch 8``."""
-    return f"{ran_by(one)}, batch {batch_text(one, signs)}"
+    return f"{ran_by(one)}, batch {batch_text(one)}"
 
 
 def failure_name(failure: Facts) -> str:
@@ -100,6 +100,12 @@ def rate_text(clips_per_s: float, signs: Signs = PLAIN) -> str:
 def percent(share: float, signs: Signs = PLAIN) -> str:
     """Write a share of 1."""
     return number(100 * share, 1, signs) + signs.percent
+
+
+def tenths_percent(share: float, signs: Signs = PLAIN) -> str:
+    """Write a share of 1 with one digit behind the point, as all of its column."""
+    shown = "<0.1" if 0 < share < 0.0005 else f"{100 * share:{signs.thousands}.1f}"
+    return shown + signs.percent
 
 
 def whole_percent(share: float, signs: Signs = PLAIN) -> str:

@@ -167,7 +167,7 @@ def test_no_share_of_products_where_memory_bounds_the_limit_or_a_gpu_ran_it():
 def test_several_batches_and_streams_are_lines_of_their_own():
     rows = rows_of("squeezenet", None) + rows_of("squeezenet", None, batch=1, streams=2)
     names = [group.name for group in groups_of(example_document(rows))]
-    assert names == ["squeezenet, batch 8", "squeezenet, batch 1 x 2"]
+    assert names == ["squeezenet, batch 8", "squeezenet, batch 1, 2 streams"]
 
 
 def test_two_files_of_one_model_are_lines_of_their_own():

@@ -3,7 +3,7 @@
 import pytest
 from stand_ins.bench_documents import example_document, example_row
 
-from clipedge.benchmarks.speed.recommend import recommend
+from clipedge.benchmarks.speed.recommend import reaches, recommend
 from clipedge.jetson import paper
 from clipedge.jetson.errors import UsageError
 
@@ -73,10 +73,19 @@ def test_where_none_reaches_it_the_fastest_and_what_it_misses():
     assert text == (
         "None reaches 30 clips/s: the fastest of 2 models, shufflenetv1 0.5x (89.23 % on "
         "20BN-Jester as published), makes 21.0 clips/s at batch 8 with openvino fp32, 20.0 in the "
-        "slowest of 3 repeats: 33.3 % too few."
+        "slowest of 3 repeats: 66.7 % of what is needed."
     )
     one = advice(example_row(*FAST, 10.0))
     assert one.startswith("None reaches 30 clips/s: the one model measured, shufflenetv1 0.5x (")
+    assert advice(example_row(*FAST, 0.001)).endswith(": 0.0033 % of what is needed.")
+
+
+def test_whether_a_model_reaches_it_can_be_asked():
+    document = example_document([example_row(*FAST, rates=[20.0, 21.0, 22.0])])
+    assert reaches(document, 20.0, "jester")
+    assert not reaches(document, 20.5, "20BN-Jester")
+    with pytest.raises(UsageError, match="no accuracies on 'jestr'"):
+        reaches(document, 20.0, "jestr")
 
 
 def test_of_several_rows_of_a_model_the_smallest_batch_that_reaches_it():
@@ -86,8 +95,13 @@ def test_of_several_rows_of_a_model_the_smallest_batch_that_reaches_it():
         example_row(*MIDDLE, 40.0, batch=4),
         example_row(*MIDDLE, 50.0, "onnxruntime", batch=4),
     ]
-    assert "50.0 clips/s at batch 4 with onnxruntime" in advice(*sweep)
-    assert "60.0 clips/s at batch 8" in advice(*sweep, min_cps=55.0)
+    assert (
+        "50.0 clips/s at batch 4 (the smallest batch of 3 that reaches 30) with onnxruntime"
+        in advice(*sweep)
+    )
+    assert "60.0 clips/s at batch 8 (the" in advice(*sweep, min_cps=55.0)
+    assert "at batch 8 (the fastest batch of 3) with openvino" in advice(*sweep, min_cps=100.0)
+    assert "batch 4 with onnxruntime" in advice(*sweep[2:])
     assert "mobilenetv2 1.0x has 94.59 % but makes 25.0" in advice(
         *sweep, example_row(*ACCURATE, 12.0, batch=1), example_row(*ACCURATE, 25.0, batch=4)
     )
@@ -102,7 +116,7 @@ def test_energy_streams_and_a_single_repeat_are_said():
     row = example_row(*MIDDLE, rates=[50.0], streams=2, power_w=10.0)
     energy = "{:.3f} J a clip".format(row["span"]["energy_per_clip_j"])
     text = advice(row)
-    assert "50.0 clips/s at batch 8 x 2 with openvino fp32, " + energy in text
+    assert "50.0 clips/s at batch 8, 2 streams with openvino fp32, measured once, " + energy in text
     assert "repeats" not in text
 
 

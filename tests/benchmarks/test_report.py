@@ -97,8 +97,43 @@ def test_a_batch_sweep_names_its_model_once():
 
 def test_two_streams_stand_behind_the_batch_with_a_note():
     text = table(example_row(streams=2))
-    assert " 8 x 2 " in text
-    assert "two batches of 8 at once" in text
+    assert " 8, 2 streams " in text
+    assert "Streams: so many batches at once" in text
+
+
+def test_the_note_on_threads_fits_rows_of_several_numbers():
+    assert "; x2 behind a backend: on 2 threads." in table(example_row(), example_row(streams=2))
+    text = table(example_row(), example_row(threads=1, streams=2))
+    assert "; xN behind a backend: on N threads." in text
+
+
+def test_the_papers_speeds_stand_beside_its_own_batch_only():
+    known = example_row()
+    rows = [known, example_row(batch=1), example_row(batch=4), example_row(streams=2)]
+    text = table(*rows)
+    cells = [line.split()[-2:] for line in text.split("\n\n")[0].splitlines()]
+    header = cells.index(["paper:", "TX2"])
+    shown = [str(known["paper"][f"{key}_clips_per_s"]) for key in ("titan_xp", "jetson_tx2")]
+    assert cells[header + 2 :] == [shown, ["-", "-"], ["-", "-"], ["-", "-"]]
+    assert "Paper -: its speeds are of batch 8, not of 1, 4 or 8 in 2 streams." in text
+
+
+def test_without_the_papers_batch_its_accuracies_alone_are_told():
+    text = table(example_row(batch=1))
+    assert "paper: Xp" not in text
+    assert "Titan Xp" not in text
+    assert "Top-1 accuracy by paper:" in text
+    assert "Accuracies are as published" in text
+    assert "Ratio" not in text
+
+
+def test_all_spreads_have_one_digit_behind_the_point():
+    rates = ([100.0, 100.0, 100.63], [90.0, 100.0, 107.9], [100.0, 100.0, 100.04])
+    table_lines = speeds(table(*[example_row(rates=list(one)) for one in rates]))
+    place = [title.strip() for title in table_lines[0]].index("spread")
+    shown = [line[place - 2].strip() for line in table_lines[2:]]
+    assert speeds(table(example_row(rates=list(rates[0]))))[1][place].strip() == "0.6 %"
+    assert shown == ["17.9 %", "<0.1 %"]
 
 
 def test_copies_have_a_table_where_a_gpu_ran():
@@ -154,6 +189,17 @@ def test_nothing_is_rounded_to_zero_that_is_not_and_the_page_says_the_same(shown
     assert plain == text
 
 
+LONG_NAME = "/inner/features/features.0/features.0.0/Conv"
+
+
+def test_a_layers_name_is_cut_where_a_part_of_it_begins():
+    profile = example_profile()
+    profile["layers"][1]["name"] = "/outer/blocks" + LONG_NAME
+    assert "  .../inner/features/features.0/features.0.0/Conv " in table(
+        example_row(profile=profile)
+    )
+
+
 def test_layers_have_a_table_where_there_is_a_profile():
     profile = example_profile()
     text = table(example_row(profile=profile), example_row())
@@ -163,7 +209,7 @@ def test_layers_have_a_table_where_there_is_a_profile():
         *("model", "slowest layer", "ms", "at least", "stem", "depthwise", "head", "other")
     ]
     assert line.split() == [
-        *("shufflenetv1_2.0x_jester", "...s.0/features.0.0/Conv", "12.50", "6.25"),
+        *("shufflenetv1_2.0x_jester", LONG_NAME, "12.50", "6.25"),
         *("74", "%", "19", "%", "1", "%", "7", "%"),
     ]
     assert "Layers" not in table(example_row())
@@ -198,6 +244,32 @@ def test_failures_stand_below_with_their_reasons_and_a_stopped_run_says_so():
     assert text.endswith("The run was stopped: 1 row is done, not all.")
     assert "stopped" not in table(example_row())
     assert table(failures=[failure]) == "Failed:\n  cut.onnx (auto fp32, batch 8): It is cut off."
+
+
+def test_failures_for_one_reason_are_one_line_with_an_example():
+    error = (
+        "there is no file of {0}; its export needs {2} MiB. On a workstation: export-engine "
+        "--model {1} --no-engine"
+    )
+    failures = [
+        example_failure(f"models/{name}_random.onnx", error.format(f"{name}_random", flags, memory))
+        for name, flags, memory in (
+            ("shufflenetv1_0.5x", "shufflenetv1 --width 0.5", 900),
+            ("resnet18", "resnet18", 1200),
+            ("resnet50", "resnet50", 1300),
+        )
+    ]
+    cut = example_failure("models/cut.onnx", "It is cut off.")
+    lines = blocks(table(failures=[*failures, cut]))["Failed:"]
+    assert lines == [
+        "  3 models (auto fp32, batch 8), such as shufflenetv1_0.5x_random.onnx: there is no file "
+        "of shufflenetv1_0.5x_random; its export needs 900 MiB. On a workstation: export-engine "
+        "--model shufflenetv1 --width 0.5 --no-engine",
+        "  cut.onnx (auto fp32, batch 8): It is cut off.",
+    ]
+    assert len(blocks(table(failures=failures[:2]))["Failed:"]) == 2
+    other = dict(failures[2], batch=4)
+    assert len(blocks(table(failures=[*failures[:2], other]))["Failed:"]) == 3
 
 
 def test_warnings_stand_below_with_the_row_they_are_of():
@@ -287,7 +359,7 @@ def test_notes_say_what_the_papers_columns_are():
 
 def test_notes_on_batch_random_weights_and_few_batches():
     text = table(example_row(batch=1, dataset="random", batches=6))
-    assert "This run's batch differs from the paper's 8." in text
+    assert "Paper -: its speeds are of batch 8, not of 1." in text
     assert "random weights: good for speed only" in text
     assert "p99 of 18 batches" in text
 

@@ -96,6 +96,13 @@ def blank_row():
     return row
 
 
+OF_BATCH_8 = [
+    f"paper.{name}"
+    for key in ("titan_xp", "jetson_tx2")
+    for name in (f"{key}_clips_per_s", f"ratio_to_{key}")
+]
+
+
 def test_every_figure_of_the_table_is_the_documents_to_the_digit():
     document = example_document()
     page = page_of(document)
@@ -105,7 +112,11 @@ def test_every_figure_of_the_table_is_the_documents_to_the_digit():
         assert cells[2]["value"] == [row["batch"], row["streams"]]
         assert len(cells) == len(page.keys)
         for key, cell in zip(page.keys[3:], cells[3:]):
-            assert cell["value"] == value_at(row, key), key
+            known = value_at(row, key)
+            if key in OF_BATCH_8 and (row["batch"], row["streams"]) != (8, 1):
+                assert cell["title"] == "the paper's figure is of batch 8, one at a time"
+                known = None
+            assert cell["value"] == known, key
             if cell["value"] is None:
                 assert cell["text"] == "\u2013"
             else:
@@ -222,7 +233,7 @@ def test_a_warning_that_most_rows_have_is_one_line():
 def test_a_failure_of_two_streams_says_so():
     failure = dict(example_failure(), streams=2)
     assert (
-        "broken.onnx (auto fp32, batch 8 \u00d7 2):"
+        "broken.onnx (auto fp32, batch 8, 2 streams):"
         in page_of(example_document([], [failure])).text
     )
 
