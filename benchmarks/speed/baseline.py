@@ -21,6 +21,9 @@ UNSURE = "unsure"  # slower by more than is allowed, and yet within the noise
 NEW = "new"
 GONE = "gone"
 FAILED_NOW = "failed now"
+FAILED = "failed"  # and the baseline has neither figure nor failure of it
+
+_MOST_NAMED = 5  # of those in a conclusion that the table names too
 
 Row = Dict[str, Any]
 
@@ -52,13 +55,14 @@ def changes(document: Document, baseline: Document, max_regression: float) -> Li
         max_regression: how much slower is allowed, as a share of 1.
 
     Returns:
-        The changes in the baseline's order, then the new rows.
+        The changes in the baseline's order, then the new rows, then the new failures.
     """
     pairs, gone, new = _matched(document, baseline)
     found = {id(was): _change(row, was, max_regression) for was, row in pairs}
     found.update((id(was), _gone(was, document)) for was in gone)
     in_order = [found[id(was)] for was in baseline["rows"]]
-    return in_order + [_of_one(row, NEW, now=row["clips_per_s"]) for row in new]
+    in_order += [_of_one(row, NEW, now=row["clips_per_s"]) for row in new]
+    return in_order + _new_failures(document, baseline)
 
 
 def regressed(found: Sequence[Change]) -> bool:
@@ -67,7 +71,7 @@ def regressed(found: Sequence[Change]) -> bool:
     Raises:
         UsageError: no row of the baseline could be compared, which is no proof of anything.
     """
-    if not any(change.ratio is not None or change.verdict == FAILED_NOW for change in found):
+    if not _proves_something(found):
         raise UsageError(
             f"The baseline has no row that could be compared with this run's ({_apart(found)}): "
             "measure the same models with the same backend, precision, batch and streams, or give "
@@ -76,10 +80,16 @@ def regressed(found: Sequence[Change]) -> bool:
     return any(change.verdict in (REGRESSED, FAILED_NOW) for change in found)
 
 
+def _proves_something(found: Sequence[Change]) -> bool:
+    return any(change.ratio is not None or change.verdict == FAILED_NOW for change in found)
+
+
 def changes_text(
     found: Sequence[Change], max_regression: float, differences: Sequence[str] = ()
 ) -> str:
     """Return a table of the changes, what may explain them, and one line of conclusion.
+
+    There is no conclusion where nothing was compared; see ``regressed``.
 
     Args:
         found: by ``changes``.
@@ -92,7 +102,7 @@ def changes_text(
     if differences:
         lines.append(f"The conditions differ: {'; '.join(differences)}.")
     lines.append(_conclusion(found, max_regression))
-    return "\n".join(lines)
+    return "\n".join(line for line in lines if line)
 
 
 def _matched(
@@ -166,6 +176,21 @@ def _gone(was: Row, document: Document) -> Change:
     return _of_one(was, GONE, before=was["clips_per_s"])
 
 
+def _new_failures(document: Document, baseline: Document) -> List[Change]:
+    """Return what failed that the baseline has neither figure nor failure of."""
+
+    def same(one: Row) -> Tuple[Any, ...]:
+        name = pathlib.PurePath(one["path"]).name
+        return name, one["backend"], one["precision"], one["batch"], one["streams"]
+
+    known = {same(one) for one in baseline["failures"]}
+    return [
+        _of_one(dict(one, file=one["path"]), FAILED)
+        for one in document["failures"]
+        if same(one) not in known and not any(_is_of(one, was) for was in baseline["rows"])
+    ]
+
+
 def _is_of(failure: Dict[str, Any], was: Row) -> bool:
     """Return whether a failure is of what a row of the baseline measured."""
     names = [pathlib.PurePath(path).name for path in (failure["path"], was["file"])]
@@ -201,21 +226,27 @@ def _cells(change: Change) -> List[str]:
 
 
 def _conclusion(found: Sequence[Change], max_regression: float) -> str:
-    slower = _names(found, REGRESSED)
+    if not _proves_something(found):
+        return ""
+    parts = []
     compared = sum(change.ratio is not None for change in found)
-    text = (
-        f"{len(slower) or 'No row'} of {compared} {'is' if len(slower) < 2 else 'are'} slower by "
-        f"more than {100 * max_regression:g} % and the noise"
-    )
-    if slower:
-        text += f" ({', '.join(slower)})"
-    failed = _names(found, FAILED_NOW)
-    if failed:
-        text += f"; failed that ran before: {', '.join(failed)}"
+    if compared:
+        slower = _names(found, REGRESSED)
+        are = "is" if len(slower) < 2 else "are"
+        text = f"{len(slower) or 'no row'} of {compared} {are} slower by more than "
+        text += f"{100 * max_regression:g} % and the noise"
+        parts.append(f"{text} ({', '.join(slower)})" if slower else text)
+    for verdict, title in ((FAILED_NOW, "failed that ran before"), (FAILED, "failed and new")):
+        names = _names(found, verdict)
+        if names:
+            more = len(names) - _MOST_NAMED
+            parts.append(f"{title}: {', '.join(names[:_MOST_NAMED])}")
+            parts[-1] += f" and {more} more" if more > 0 else ""
     apart = _apart(found)
     if apart:
-        text += f"; not compared: {apart}"
-    return f"{text}{_unsure(found)}."
+        parts.append(f"not compared: {apart}")
+    conclusion = "; ".join(parts) + _unsure(found)
+    return f"{conclusion[0].upper()}{conclusion[1:]}."
 
 
 def _names(found: Sequence[Change], verdict: str) -> List[str]:

@@ -125,6 +125,7 @@ def test_a_baseline_that_fits_no_row_proves_nothing():
     found = compared(document(example_row(batch=4), example_row(batch=2)), example_row())
     with pytest.raises(UsageError, match=r"no row that could be compared .*\(1 gone, 2 new\)"):
         regressed(found)
+    assert changes_text(found, ALLOWED).splitlines()[-1].endswith("new")  # no conclusion
     with pytest.raises(UsageError, match="no row that could be compared"):
         regressed(compared(document(), document()))
 
@@ -170,9 +171,23 @@ def test_a_row_that_failed_now_counts_as_regressed():
     assert regressed(found)
     text = changes_text(found, ALLOWED)
     assert "batch 8: It is cut off." in text
-    assert text.endswith("; failed that ran before: shufflenetv1_2.0x_jester.")
+    assert text.endswith("\nFailed that ran before: shufflenetv1_2.0x_jester.")
     for other in (dict(failure, batch=4), dict(failure, backend="onnxruntime")):
-        assert verdicts(document(failures=[other]), document(before)) == ["gone"]
+        assert verdicts(document(failures=[other]), document(before)) == ["gone", "failed"]
+
+
+def test_a_failure_that_the_baseline_knows_nothing_of_is_said_and_is_no_regression():
+    failures = [example_failure(f"models/new{number}.onnx") for number in range(7)]
+    before = document(example_row(), failures=[example_failure("old/new0.onnx")])
+    found = compared(document(example_row(), failures=failures), before)
+    assert [change.verdict for change in found] == ["within noise"] + ["failed"] * 6
+    assert not regressed(found)
+    lines = changes_text(found, ALLOWED).splitlines()
+    assert lines[3].split() == ["new1", "auto", "fp32", "8", "-", "-", "-", "-", "failed"]
+    assert lines[-1] == (
+        "No row of 1 is slower by more than 5 % and the noise; "
+        "failed and new: new1, new2, new3, new4, new5 and 1 more."
+    )
 
 
 def test_a_change_of_autos_choice_is_compared_and_said():
