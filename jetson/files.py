@@ -51,6 +51,9 @@ def writable_folder(path: PathLike) -> pathlib.Path:
     try:
         with tempfile.TemporaryFile(prefix=".clipedge-", dir=str(folder)):
             pass
+    except FileNotFoundError:  # as in whole_file
+        message = f"{folder}: no file can be made in this folder; choose another place."
+        raise ClipedgeError(message) from None
     except OSError as error:
         raise readable_os_error(error, folder) from None
     return folder

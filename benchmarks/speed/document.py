@@ -5,6 +5,7 @@ docs/benchmark.md says what each field is. The reports are made of it and of not
 
 import datetime
 import json
+import logging
 import pathlib
 from typing import Any, Dict, Tuple
 
@@ -22,6 +23,8 @@ VERSION = 2
 SCHEMA = f"{NAME}/{VERSION}"
 
 Document = Dict[str, Any]
+
+_log = logging.getLogger(__name__)
 
 
 def new_document(settings: Dict[str, Any]) -> Document:
@@ -84,6 +87,38 @@ def read_document(path: PathLike) -> Document:
     if wrong is not None:
         raise UsageError(f"{path} is damaged: {wrong}. Measure again, or give another document.")
     return dict(document)
+
+
+def check_replaced(path: PathLike) -> None:
+    """Refuse to replace a file that is no benchmark's document; warn where it is of a stopped run.
+
+    An empty file may be replaced, as ``mktemp`` makes it.
+
+    Raises:
+        UsageError: it is something else.
+        ClipedgeError: it cannot be read.
+    """
+    path = pathlib.Path(path)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise readable_os_error(error, path) from None
+    if not data:
+        return
+    try:
+        found = json.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError):
+        found = None
+    schema = found.get("schema") if isinstance(found, dict) else None
+    if str(schema).partition("/")[0] != NAME:
+        raise UsageError(
+            f"{path} would be replaced, and is no document of jetson-bench; give --json another "
+            "name, or move that file away."
+        )
+    if found.get("complete") is False:
+        _log.warning("%s of a stopped run is replaced; --resume would go on with it.", path)
 
 
 def row_identity(row: Dict[str, Any]) -> Tuple[Any, ...]:

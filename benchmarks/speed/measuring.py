@@ -17,7 +17,7 @@ from clipedge.benchmarks.speed.exporting import exported_path
 from clipedge.benchmarks.speed.limits import LimitDevices
 from clipedge.benchmarks.speed.plan import SIDE_BY_SIDE, Job, find_models, jobs_of
 from clipedge.benchmarks.speed.resuming import ASKED, check_packages, is_done, resumed
-from clipedge.benchmarks.speed.rows import add_limit, row_name
+from clipedge.benchmarks.speed.rows import add_limit
 from clipedge.benchmarks.speed.session import Outcome, Settings, measure_orders
 from clipedge.benchmarks.speed.side_by_side import measure_all_backends
 from clipedge.benchmarks.speed.table import files_of, table_plan
@@ -189,12 +189,9 @@ def _take(document: Document, job: Job, outcomes: List[Outcome], limits: LimitDe
     # The rows at once, and last: a job that has one is done.
     document["failures"].extend(failures)
     document["rows"].extend(rows)
-    for failure in failures:
-        name = pathlib.Path(failure["path"]).name
-        _log.error("jetson-bench: %s: %s", name, failure["error"])
-    for row in rows:
-        for warning in row["warnings"]:
-            _log.warning("%s: %s.", row_name(row), warning)
+    for failure in failures:  # the warnings of rows stand below the table
+        name, reason = pathlib.Path(failure["path"]).name, failure["error"]
+        _log.error("jetson-bench: %s", reason if name in reason else f"{name}: {reason}")
 
 
 def _failure(outcome: Outcome) -> Dict[str, Any]:

@@ -3,13 +3,14 @@
 import logging
 import os
 import pathlib
+import shlex
 from typing import Iterator, List, NamedTuple, Sequence
 
 from clipedge.benchmarks.speed.backends import NO_GPU_HERE, engines_run_here
 from clipedge.jetson.engine_manifest import ENGINE_SUFFIX, load_manifest
 from clipedge.jetson.errors import ClipedgeError, UsageError
 from clipedge.jetson.files import plain_path, readable_os_error
-from clipedge.jetson.runners.opening import AUTO, ONNX_SUFFIX, TENSORRT
+from clipedge.jetson.runners.opening import AUTO, CHECKPOINT_SUFFIXES, ONNX_SUFFIX, TENSORRT
 
 DEFAULT_FOLDER = pathlib.Path("engines")  # where export-engine writes
 # In place of a backend: several, which run ONNX files and take the engines beside them.
@@ -103,6 +104,19 @@ def left_out_text(paths: Sequence[pathlib.Path], reason: str) -> str:
     return f"Left out {names}{f' and {more} more' if more > 0 else ''}: {reason}."
 
 
+def _check_kind(path: pathlib.Path) -> None:
+    if path.suffix in CHECKPOINT_SUFFIXES:
+        raise UsageError(
+            f"{path} is a checkpoint. Make an ONNX file of it: "
+            f"export-engine --checkpoint {shlex.quote(str(path))} --no-engine"
+        )
+    if path.suffix not in (ONNX_SUFFIX, ENGINE_SUFFIX):
+        raise UsageError(
+            f"{path} is no model: give {ONNX_SUFFIX} or {ENGINE_SUFFIX} files of export-engine, "
+            "folders of them, or one .json file that jetson-bench --json wrote."
+        )
+
+
 def suffixes_of(backend: str) -> List[str]:
     """Return the suffixes of the files that a backend runs."""
     if backend == AUTO:
@@ -114,7 +128,7 @@ def models_at(path: pathlib.Path, suffixes: Sequence[str]) -> Iterator[pathlib.P
     """Yield the files with these suffixes in a folder, by name; or the path, where it is a file.
 
     Raises:
-        UsageError: there is no such path, or its name is not UTF-8.
+        UsageError: there is no such path, its name is not UTF-8, or it is a file of another kind.
         ClipedgeError: the folder cannot be read.
     """
     plain_path(path)
@@ -125,6 +139,7 @@ def models_at(path: pathlib.Path, suffixes: Sequence[str]) -> Iterator[pathlib.P
     except OSError as error:
         raise readable_os_error(error, path) from None
     if files is None:
+        _check_kind(path)
         yield path
         return
     for file in files:

@@ -8,7 +8,7 @@ from typing import Any, Dict, Optional
 from clipedge.benchmarks.reports import check_targets, print_tables, write_reports
 from clipedge.benchmarks.speed.baseline import changes, changes_text, regressed
 from clipedge.benchmarks.speed.conditions_apart import condition_differences
-from clipedge.benchmarks.speed.document import read_document
+from clipedge.benchmarks.speed.document import check_replaced, read_document
 from clipedge.benchmarks.speed.measuring import measure_and_report
 from clipedge.benchmarks.speed.recommend import recommend
 from clipedge.jetson.command_line import DONE, FAILED
@@ -27,6 +27,8 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.json = DEFAULT_DOCUMENT
     _check_call(arguments, given)
     check_targets(arguments, given)
+    if arguments.json is not None and not arguments.resume:
+        check_replaced(arguments.json)
     baseline = None if arguments.baseline is None else read_document(arguments.baseline)
     if given is None:
         document = measure_and_report(arguments, asked_settings(arguments))

@@ -97,6 +97,7 @@ def test_a_damaged_file_says_why_and_the_run_goes_on(tiny_model, tmp_path, capsy
     target = tmp_path / "bench.json"
     assert cli.main([str(cut), str(tiny_model), *QUICK, "--json", str(target)]) == 1
     assert "tiny_random" in capsys.readouterr().out
+    assert caplog.text.count("cut.onnx") == 1
     assert "cut.onnx is not a whole ONNX file" in caplog.text
     document = json.loads(target.read_text())
     assert document["complete"] is True
