@@ -10,7 +10,7 @@ from clipedge.benchmarks.speed.baseline import changes, changes_text, regressed
 from clipedge.benchmarks.speed.conditions_apart import condition_differences
 from clipedge.benchmarks.speed.document import check_replaced, read_document
 from clipedge.benchmarks.speed.measuring import measure_and_report
-from clipedge.benchmarks.speed.recommend import recommend
+from clipedge.benchmarks.speed.recommend import reaches, recommend
 from clipedge.jetson.command_line import DONE, FAILED
 from clipedge.jetson.engine_manifest import ENGINE_SUFFIX
 from clipedge.jetson.errors import UsageError
@@ -41,10 +41,14 @@ def run(arguments: argparse.Namespace) -> int:
     if baseline is not None:
         found = changes(document, baseline, arguments.max_regression)
         differences = condition_differences(document, baseline)
-        sys.stdout.write(changes_text(found, arguments.max_regression, differences) + "\n")
+        apart = "\n" if given is None else ""  # from the run's tables
+        text = changes_text(found, arguments.max_regression, differences)
+        sys.stdout.write(f"{apart}{text}\n")
         failed = failed or regressed(found)
     if arguments.recommend:
-        sys.stdout.write(recommend(document, arguments.min_cps, arguments.dataset) + "\n")
+        asked = document, arguments.min_cps, arguments.dataset
+        sys.stdout.write(recommend(*asked) + "\n")
+        failed = failed or not reaches(*asked)
     return FAILED if failed else DONE
 
 

@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 from stand_ins.bench_documents import example_document, example_failure, example_row
 
+from clipedge.benchmarks import cli
+from clipedge.benchmarks.reports import print_tables
+from clipedge.benchmarks.speed import run
 from clipedge.benchmarks.speed.baseline import changes, changes_text, regressed, verdict_of
 from clipedge.benchmarks.speed.conditions_apart import condition_differences
 from clipedge.benchmarks.speed.document import write_document
@@ -188,6 +191,21 @@ def test_a_failure_that_the_baseline_knows_nothing_of_is_said_and_is_no_regressi
         "No row of 1 is slower by more than 5 % and the noise; "
         "failed and new: new1, new2, new3, new4, new5 and 1 more."
     )
+
+
+def test_a_line_is_free_between_a_runs_tables_and_the_comparison(tmp_path, monkeypatch, capsys):
+    now = document(example_row(rates=[80.0, 100.0, 101.0]))
+    old = str(write_document(tmp_path / "old.json", now))
+
+    def measured(*_):
+        print_tables(now)
+        return now
+
+    monkeypatch.setattr(run, "measure_and_report", measured)
+    assert cli.main(["a.onnx", "--baseline", old]) == 0
+    assert "--duration\n\nmodel " in capsys.readouterr().out
+    assert cli.main([old, "--baseline", old]) == 0
+    assert capsys.readouterr().out.startswith("model ")
 
 
 def test_a_change_of_autos_choice_is_compared_and_said():

@@ -3,6 +3,8 @@
 import pytest
 from stand_ins.bench_documents import example_document, example_row
 
+from clipedge.benchmarks import cli
+from clipedge.benchmarks.speed.document import write_document
 from clipedge.benchmarks.speed.recommend import reaches, recommend
 from clipedge.jetson import paper
 from clipedge.jetson.errors import UsageError
@@ -86,6 +88,14 @@ def test_whether_a_model_reaches_it_can_be_asked():
     assert not reaches(document, 20.5, "20BN-Jester")
     with pytest.raises(UsageError, match="no accuracies on 'jestr'"):
         reaches(document, 20.0, "jestr")
+
+
+@pytest.mark.parametrize(("min_cps", "status"), [(20, 0), (500, 1)])
+def test_the_exit_status_says_whether_one_reaches_it(tmp_path, capsys, min_cps, status):
+    path = write_document(tmp_path / "a.json", example_document([example_row(*FAST, 100.0)]))
+    call = [str(path), "--recommend", "--min-cps", str(min_cps), "--dataset", "jester"]
+    assert cli.main(call) == status
+    assert capsys.readouterr().out.startswith("None reaches" if status else "shufflenetv1 0.5x")
 
 
 def test_of_several_rows_of_a_model_the_smallest_batch_that_reaches_it():
