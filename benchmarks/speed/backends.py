@@ -6,10 +6,11 @@ from typing import Dict, List, Optional, Tuple
 
 from clipedge.jetson import trt_api
 from clipedge.jetson.engine_manifest import ENGINE_SUFFIX
+from clipedge.jetson.errors import ClipedgeError, UsageError
 from clipedge.jetson.files import PathLike
 from clipedge.jetson.runners import BACKENDS, open_runner
 from clipedge.jetson.runners.base import Runner
-from clipedge.jetson.runners.opening import DEFAULT_PRECISION, TENSORRT, is_installed
+from clipedge.jetson.runners.opening import DEFAULT_PRECISION, TENSORRT, candidates, is_installed
 
 # PyTorch as the paper ran it, in the memory layout that convolutions like, and compiled.
 TORCH_BACKENDS: Dict[str, str] = {
@@ -28,6 +29,7 @@ _ON_ONNX = [
 ]
 _ENGINE_PRECISIONS = ("fp32", "fp16")
 
+_NO_TORCH = "torch is not installed: pip install torch, with Python 3.10 or newer"
 NO_GPU_HERE = "engines need TensorRT and pycuda, which are not installed here"
 
 Entry = Tuple[str, str, str]  # backend, precision, path
@@ -46,6 +48,27 @@ def open_backend(
 
         return TorchRunner(path, backend, threads, precision, batch)
     return open_runner(path, backend, threads, precision, batch)
+
+
+def require_backend(backend: str, precision: str) -> None:
+    """Refuse what would fail with every ONNX file; TensorRT looks at its engines by itself.
+
+    Raises:
+        UsageError: nothing that is installed runs ``backend`` in ``precision``.
+    """
+    reason = None
+    if backend in TORCH_BACKENDS:
+        if precision != DEFAULT_PRECISION:
+            reason = f"{backend} runs models in fp32; for {precision} choose another backend."
+        elif importlib.util.find_spec("torch") is None:
+            reason = _NO_TORCH
+    elif backend != TENSORRT:
+        try:
+            candidates(backend, precision)
+        except ClipedgeError as error:
+            reason = str(error)
+    if reason is not None:
+        raise UsageError(reason)
 
 
 def comparable(path: PathLike) -> Tuple[List[Entry], Dict[str, str]]:
@@ -85,7 +108,7 @@ def _why_not(backend: str, precision: str) -> Optional[str]:
     """Return why a backend cannot run ONNX files here, None where it can."""
     if backend in TORCH_BACKENDS:
         if importlib.util.find_spec("torch") is None:
-            return "torch is not installed: pip install torch, with Python 3.10 or newer"
+            return _NO_TORCH
         if backend == "torch-compile":
             from clipedge.benchmarks.speed.torch_runners import why_not_compiled
 

@@ -4,9 +4,10 @@ import argparse
 import functools
 import logging
 import pathlib
-from typing import Any, Callable, Dict, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 
 from clipedge.benchmarks.reports import print_tables, write_reports
+from clipedge.benchmarks.speed.backends import require_backend
 from clipedge.benchmarks.speed.document import (
     Document,
     end_document,
@@ -26,6 +27,7 @@ from clipedge.jetson.conditions import Sampler
 from clipedge.jetson.engine_manifest import ENGINE_SUFFIX, load_manifest
 from clipedge.jetson.errors import ClipedgeError
 from clipedge.jetson.files import readable_os_error
+from clipedge.jetson.runners.opening import AUTO, ONNX_SUFFIX
 
 _log = logging.getLogger(__name__)
 
@@ -50,6 +52,8 @@ def measure_and_report(arguments: argparse.Namespace, settings: Dict[str, Any]) 
         ClipedgeError: there is nothing to measure or to go on with, or a file cannot be written.
     """
     steps = _steps(arguments)
+    if _all_need_it(arguments, steps):
+        require_backend(arguments.backend, arguments.precision)
     document = new_document(settings)
     if arguments.resume:
         document = resumed(arguments.json, document)
@@ -102,6 +106,13 @@ def _steps(arguments: argparse.Namespace) -> List[Step]:
         )
         for row in plan.rows
     ]
+
+
+def _all_need_it(arguments: argparse.Namespace, steps: Sequence[Step]) -> bool:
+    """Return whether there is no file but those that the backend asked for has to run."""
+    if arguments.compare_backends:
+        return False
+    return arguments.backend != AUTO or all(step.path.suffix == ONNX_SUFFIX for step in steps)
 
 
 def _fail(error: ClipedgeError, title: str) -> List[pathlib.Path]:

@@ -7,9 +7,11 @@ import shlex
 from typing import Iterator, List, NamedTuple, Sequence
 
 from clipedge.benchmarks.speed.backends import NO_GPU_HERE, engines_run_here
-from clipedge.jetson.engine_manifest import ENGINE_SUFFIX, load_manifest
+from clipedge.export.graph_names import SOURCE_KEY
+from clipedge.jetson.engine_manifest import ENGINE_SUFFIX, load_manifest, sha256_of
 from clipedge.jetson.errors import ClipedgeError, UsageError
 from clipedge.jetson.files import plain_path, readable_os_error
+from clipedge.jetson.onnx_metadata import read_onnx_metadata
 from clipedge.jetson.runners.opening import AUTO, CHECKPOINT_SUFFIXES, ONNX_SUFFIX, TENSORRT
 
 DEFAULT_FOLDER = pathlib.Path("engines")  # where export-engine writes
@@ -17,6 +19,7 @@ DEFAULT_FOLDER = pathlib.Path("engines")  # where export-engine writes
 SIDE_BY_SIDE = "several"
 
 _ENGINE_INSTEAD = "its engine, which runs on the GPU, stands beside it"
+_REWRITTEN = "the network as trained is measured, not its rewritten graph; name it to measure it"
 _NAMES_SHOWN = 3  # of the files that are left out for one reason
 
 _log = logging.getLogger(__name__)
@@ -41,8 +44,9 @@ def find_models(given: Sequence[pathlib.Path], backend: str = AUTO) -> List[path
     """Return the model files among files and folders, those of a folder by name.
 
     Of a folder those count that ``backend`` runs: engines or ONNX files. With ``auto`` they are
-    engines where engines run, with the ONNX files that have none; elsewhere ONNX files. What is
-    left out for it is logged.
+    engines where engines run, with the ONNX files that have none; elsewhere ONNX files. A rewritten
+    graph is left out where the network that it was made of is in the folder. What is left out is
+    logged.
 
     Args:
         given: files, which all count, and folders; DEFAULT_FOLDER where there are none.
@@ -66,8 +70,39 @@ def find_models(given: Sequence[pathlib.Path], backend: str = AUTO) -> List[path
             raise UsageError(
                 f"The folder {path} holds no {kinds} file; write one with export-engine."
             )
-        paths.extend(_one_of_each(found) if backend == AUTO and path.is_dir() else found)
+        if path.is_dir():
+            found = _as_trained(found)
+            found = _one_of_each(found) if backend == AUTO else found
+        paths.extend(found)
     return paths
+
+
+def _as_trained(found: Sequence[pathlib.Path]) -> List[pathlib.Path]:
+    """Return the files of a folder without rewritten graphs of others that are there."""
+    rewritten = {path: source for path in found for source in _source_sha256(path)}
+    if not rewritten:
+        return list(found)
+    there = {sha256 for path in found if path not in rewritten for sha256 in _sha256(path)}
+    left_out = [path for path, source in rewritten.items() if source in there]
+    if left_out:
+        _log.info("%s", left_out_text(left_out, _REWRITTEN))
+    return [path for path in found if path not in left_out]
+
+
+def _source_sha256(path: pathlib.Path) -> List[str]:
+    """Return the digest of the file that a rewritten graph was made of; none for other files."""
+    try:
+        metadata = read_onnx_metadata(path) if path.suffix == ONNX_SUFFIX else {}
+    except (ClipedgeError, OSError):  # said when it is measured
+        return []
+    return [metadata[SOURCE_KEY]] if SOURCE_KEY in metadata else []
+
+
+def _sha256(path: pathlib.Path) -> List[str]:
+    try:
+        return [sha256_of(path)]
+    except (ClipedgeError, OSError):
+        return []
 
 
 def _one_of_each(found: Sequence[pathlib.Path]) -> List[pathlib.Path]:

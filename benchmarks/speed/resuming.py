@@ -34,13 +34,13 @@ def resumed(path: pathlib.Path, fresh: Document) -> Document:
     document = read_document(path)
     before, now = document["settings"], fresh["settings"]
     changed = [
-        *(
-            f"{name} was {before.get(name)!r} and is {now[name]!r}"
-            for name in now
-            if before.get(name) != now[name]
-        ),
-        *lasting_differences(fresh, document),
+        f"{_flag(name)} was {_shown(before.get(name))} and is {_shown(now[name])}"
+        for name in now
+        if before.get(name) != now[name]
     ]
+    if changed:
+        raise UsageError(f"{path} was measured with other flags ({'; '.join(changed)}). {_ADVICE}")
+    changed = lasting_differences(fresh, document)
     if changed:
         raise UsageError(
             f"{path} was measured under other conditions ({'; '.join(changed)}). {_ADVICE}"
@@ -81,6 +81,21 @@ def check_packages(document: Document, packages: Dict[str, str]) -> None:
     ]
     if changed:
         raise UsageError(f"The rows before had other versions ({'; '.join(changed)}). {_ADVICE}")
+
+
+def _flag(setting: str) -> str:
+    plain = setting[: -len("_s")] if setting.endswith("_s") else setting  # without its unit
+    return "--" + plain.replace("_", "-")
+
+
+def _shown(value: Any) -> str:
+    if value is None or value is False:
+        return "not given"
+    if value is True:
+        return "given"
+    if isinstance(value, list):
+        return " ".join(str(one) for one in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _job_of(one: Dict[str, Any]) -> Tuple[str, int, int]:

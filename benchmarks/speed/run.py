@@ -19,6 +19,11 @@ from clipedge.jetson.runners.opening import AUTO, DEFAULT_PRECISION
 DEFAULT_DOCUMENT = pathlib.Path("bench.json")
 DOCUMENT_SUFFIX = ".json"
 
+_OF_MEASURING = (
+    *("batch", "streams", "backend", "precision", "threads", "compare_backends"),
+    *("duration", "batches", "repeats", "warmup", "limit", "profile", "resume"),
+)
+
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure what the arguments name, or read it, and report; return the exit status."""
@@ -50,6 +55,24 @@ def run(arguments: argparse.Namespace) -> int:
         sys.stdout.write(recommend(*asked) + "\n")
         failed = failed or not reaches(*asked)
     return FAILED if failed else DONE
+
+
+def _refuse_without_effect(arguments: argparse.Namespace, given: Optional[pathlib.Path]) -> None:
+    """Refuse flags that nothing would come of."""
+    from clipedge.benchmarks.cli import build_parser
+
+    defaults = build_parser().parse_args([])
+    without_effect = []
+    if arguments.baseline is None:
+        without_effect += [("max_regression", "without --baseline")]
+    if not arguments.recommend:
+        without_effect += [("min_cps", "without --recommend"), ("dataset", "without --recommend")]
+    if given is not None:
+        without_effect += [(name, f"as {given} is not measured again") for name in _OF_MEASURING]
+    for name, when in without_effect:
+        if getattr(arguments, name) != getattr(defaults, name):
+            flag = "--" + name.replace("_", "-")
+            raise UsageError(f"{flag} has no effect {when}; leave it out.")
 
 
 def asked_settings(arguments: argparse.Namespace) -> Dict[str, Any]:
@@ -98,6 +121,7 @@ def _check_call(arguments: argparse.Namespace, given: Optional[pathlib.Path]) ->
         raise UsageError(
             f"{given} is a document already, and --json writes what is measured; leave it out."
         )
+    _refuse_without_effect(arguments, given)
     if not arguments.compare_backends:
         return
     for name, default in (("backend", AUTO), ("precision", DEFAULT_PRECISION)):

@@ -12,7 +12,7 @@ from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from clipedge.jetson.board import physical_cores
+from clipedge.jetson.board import physical_cores, require_memory
 from clipedge.jetson.command_line import nearest
 from clipedge.jetson.engine_manifest import ENGINE_SUFFIX
 from clipedge.jetson.errors import BackendError, ClipedgeError, ModelFileError, UsageError
@@ -36,6 +36,7 @@ TRIAL_S = 0.25
 TRIAL_TURNS = 3
 TRIAL_MOST_S = 1.0
 _TRIAL_SEED = 0
+_CLIPS_IN_MEMORY = 4  # whole numbers of 8 bytes, floats of 4, and what a network makes of them
 
 _OPENVINO_PYTHON = (3, 10)
 
@@ -106,7 +107,7 @@ def open_runner(
             f"run it: export-engine --onnx {shlex.quote(str(path))}"
         )
     count = physical_cores() if threads is None else threads
-    names = _candidates(backend, precision)
+    names = candidates(backend, precision)
     if len(names) == 1:
         runner = _open(names[0], path, spec, count, precision)
         if backend == AUTO:
@@ -161,7 +162,12 @@ def _open_engine(path: pathlib.Path, backend: str, precision: str) -> Runner:
     return TensorrtRunner(path)
 
 
-def _candidates(backend: str, precision: str) -> List[str]:
+def candidates(backend: str, precision: str) -> List[str]:
+    """Return the backends that can run ONNX files here in a precision: of ``auto``, or the one.
+
+    Raises:
+        BackendError: there is none, with what to install or to choose.
+    """
     asked = list(_BACKENDS) if backend == AUTO else [backend]
     able = [name for name in asked if precision in _BACKENDS[name].precisions]
     if not able:
@@ -253,6 +259,8 @@ def _trial_ms(
     """
     some = next(iter(runners.values()))
     count = batch or (1 if some.batch_sizes is None else some.batch_sizes[0])
+    clip_mb = np.prod(some.spec.clip_shape, dtype=float) * np.float32().nbytes / 2**20
+    require_memory(_CLIPS_IN_MEMORY * count * clip_mb, f"A batch of {count} clips")
     pixels = np.random.RandomState(_TRIAL_SEED).randint(0, 256, size=(count, *some.spec.clip_shape))
     clips = pixels.astype(np.float32)
     left = list(runners)

@@ -1,6 +1,8 @@
 """Calls of jetson-bench that cannot work end before anything is measured, in one line."""
 
+import importlib.util
 import json
+import shutil
 
 import pytest
 from stand_ins.bench_documents import example_document, example_row
@@ -8,6 +10,10 @@ from stand_ins.bench_documents import example_document, example_row
 from clipedge.benchmarks import cli
 from clipedge.benchmarks.speed import run
 from clipedge.benchmarks.speed.document import write_document
+from clipedge.benchmarks.speed.plan import find_models
+from clipedge.export.graph_names import SOURCE_KEY
+from clipedge.jetson.engine_manifest import sha256_of
+from clipedge.jetson.spec import ClipSpec
 
 
 @pytest.fixture
@@ -79,3 +85,74 @@ def test_other_kinds_of_files_are_refused_with_those_it_takes(tmp_path, capsys, 
         assert said in error
         assert error.count("x.") == error.count(str(tmp_path / name)), error
     assert not (tmp_path / "bench.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (["a.onnx", "--max-regression", "3%"], "--max-regression has no effect without --baseline"),
+        (["a.onnx", "--min-cps", "20"], "--min-cps has no effect without --recommend"),
+        (["a.onnx", "--dataset", "ucf101"], "--dataset has no effect without --recommend"),
+        (["b.json", "--batch", "4"], "--batch has no effect as b.json is not measured again"),
+        (["b.json", "--duration", "1"], "--duration has no effect as b.json is not measured"),
+        (["b.json", "--limit"], "--limit has no effect"),
+        (["b.json", "--recommend", "--backend", "openvino"], "--backend has no effect"),
+    ],
+)
+def test_flags_that_nothing_would_come_of_are_refused(refused, call, said):
+    assert said in refused(*call)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--backend", "onnxruntime", "--precision", "bf16"], "onnxruntime runs models in fp32"),
+        (["--backend", "torch-eager", "--precision", "bf16"], "torch-eager runs models in fp32"),
+        (["--backend", "openvino"], "openvino is not installed here"),
+        (["--backend", "torch-eager"], "torch is not installed"),
+        (["--precision", "bf16"], "openvino is not installed here"),
+        (["--backend", "openvino", "--all"], "openvino is not installed here"),
+    ],
+)
+def test_a_backend_that_runs_nothing_is_refused_once(
+    model_writer, tmp_path, monkeypatch, capsys, flags, said
+):
+    real = importlib.util.find_spec
+    absent = ("openvino", "torch")
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name in absent else real(name)
+    )
+    spec = ClipSpec("shufflenetv1", ("a", "b"), 0.5)
+    for name in ("a.onnx", "b.onnx"):
+        model_writer(tmp_path / name, spec, channels=1)
+    assert cli.main([str(tmp_path), *flags, "--json", str(tmp_path / "bench.json")]) == 2
+    error = capsys.readouterr().err
+    assert error.count(said) == 1
+    assert "warm-up" not in error
+    assert not (tmp_path / "bench.json").exists()
+
+
+def test_of_a_folder_the_network_as_trained_is_measured(tiny_model, model_writer, tmp_path, caplog):
+    caplog.set_level("INFO")
+    trained, alone = tmp_path / "a.onnx", tmp_path / "b_conv2d.onnx"
+    shutil.copy(str(tiny_model), str(trained))
+    rewritten = tmp_path / "a_conv2d.onnx"
+    rewrite(tiny_model, rewritten, sha256_of(trained))
+    rewrite(tiny_model, alone, "0" * 64)
+    (tmp_path / "cut.onnx").write_bytes(tiny_model.read_bytes()[:100])
+    for backend in ("auto", "onnxruntime"):
+        found = find_models([tmp_path], backend)
+        assert [path.name for path in found] == ["a.onnx", "b_conv2d.onnx", "cut.onnx"]
+        assert f"Left out {rewritten}: the network as trained is measured" in caplog.text
+    assert find_models([tmp_path, rewritten])[-1] == rewritten
+    trained.unlink()
+    assert rewritten in find_models([tmp_path])
+
+
+def rewrite(path, target, source_sha256):
+    """Writes a copy that says that it was made of another file."""
+    onnx = pytest.importorskip("onnx", reason="onnx, which writes the copy, is missing")
+    model = onnx.load(str(path))
+    entry = model.metadata_props.add()
+    entry.key, entry.value = SOURCE_KEY, source_sha256
+    onnx.save(model, str(target))

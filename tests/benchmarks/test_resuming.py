@@ -48,9 +48,15 @@ def test_there_may_be_nothing_to_go_on_with(tmp_path):
 
 
 def test_other_settings_are_refused_with_what_differs(kept):
-    settings = dict(example_document()["settings"], duration_s=60.0)
-    with pytest.raises(UsageError, match=r"duration_s was .* and is 60\.0"):
+    changes = {"duration_s": 60.0, "batch": [1, 8], "profile": True, "threads": 2}
+    settings = dict(example_document()["settings"], **changes)
+    with pytest.raises(UsageError) as caught:
         resumed(kept(), fresh(settings=settings))
+    assert str(caught.value).split("bench.json ")[1] == (
+        "was measured with other flags (--batch was 8 and is 1 8; --duration was 5 and is 60; "
+        "--threads was not given and is 2; --profile was not given and is given). "
+        "Resume with the same, or measure into another file."
+    )
 
 
 def test_another_machine_is_refused(kept):
