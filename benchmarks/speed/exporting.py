@@ -25,6 +25,10 @@ _LEAVE_S = 3.0  # that it gets to end by itself
 _LOOK_S = 0.2
 
 
+class CannotExportError(ClipedgeError):
+    """What exports is not installed here, so that no missing file can be made."""
+
+
 def missing_packages() -> List[str]:
     """Return what an export needs and is not installed here; nothing is imported."""
     return [name for name in PACKAGES if importlib.util.find_spec(name) is None]
@@ -49,7 +53,8 @@ def export_row(
         title: what the progress line begins with, such as "[3/22] ".
 
     Raises:
-        ClipedgeError: a package or memory is missing, a file of that name is there already, or the
+        CannotExportError: a package is missing.
+        ClipedgeError: memory is missing, a file of that name is there already, or the
             export failed.
     """
     path = exported_path(model, width, folder)
@@ -73,7 +78,7 @@ def _check(path: pathlib.Path, model: str, width: Optional[float]) -> None:
     missing = missing_packages()
     flags = " ".join(_flags(model, width))
     if missing:
-        raise ClipedgeError(
+        raise CannotExportError(
             "there is no file of {}, and {}, which would export one, {} not installed here. On a "
             "workstation: export-engine {}".format(
                 path.stem,

@@ -14,7 +14,7 @@ from clipedge.benchmarks.speed.document import (
     new_document,
     write_document,
 )
-from clipedge.benchmarks.speed.exporting import exported_path
+from clipedge.benchmarks.speed.exporting import CannotExportError, exported_path, missing_packages
 from clipedge.benchmarks.speed.limits import LimitDevices
 from clipedge.benchmarks.speed.plan import SIDE_BY_SIDE, Job, find_models, jobs_of
 from clipedge.benchmarks.speed.resuming import ASKED, check_packages, is_done, resumed
@@ -27,7 +27,15 @@ from clipedge.jetson.conditions import Sampler
 from clipedge.jetson.engine_manifest import ENGINE_SUFFIX, load_manifest
 from clipedge.jetson.errors import ClipedgeError
 from clipedge.jetson.files import readable_os_error
-from clipedge.jetson.runners.opening import AUTO, ONNX_SUFFIX
+from clipedge.jetson.runners.opening import AUTO, ONNX_SUFFIX, TENSORRT
+
+_WARMUP_S, _OPENING_S = 5.0, 3.0  # of most models, for how long the run takes
+_WORTH_SAYING_S = 60.0
+
+_CANNOT_EXPORT = (
+    "jetson-bench: {} of {} models have no file here, and what would export them is not installed "
+    "({}); each is under Failed."
+)
 
 _log = logging.getLogger(__name__)
 
@@ -57,6 +65,7 @@ def measure_and_report(arguments: argparse.Namespace, settings: Dict[str, Any]) 
     document = new_document(settings)
     if arguments.resume:
         document = resumed(arguments.json, document)
+    say_how_long(arguments, len(steps), document)
     complete = False
     try:
         limits = LimitDevices(document, arguments.limit, arguments.threads)
@@ -73,6 +82,19 @@ def measure_and_report(arguments: argparse.Namespace, settings: Dict[str, Any]) 
         end_document(document, complete)
         _report(document, arguments)
     return document
+
+
+def say_how_long(arguments: argparse.Namespace, models: int, document: Document) -> None:
+    """Say roughly how long the run takes, where that is long and can be told."""
+    jobs = models * len(arguments.batch) * len(arguments.streams)
+    jobs -= len({(row.get(ASKED), row["batch"], row["streams"]) for row in document["rows"]})
+    if arguments.batches is not None or arguments.compare_backends:
+        return
+    warmup_s = _WARMUP_S if arguments.warmup is None else arguments.warmup
+    about_s = jobs * (arguments.repeats * arguments.duration + warmup_s + _OPENING_S)
+    if about_s >= _WORTH_SAYING_S:
+        what = "1 figure" if jobs == 1 else f"{jobs} figures"
+        _log.info("%s to measure, about %.0f min.", what, about_s / 60)
 
 
 def _report(document: Document, arguments: argparse.Namespace) -> None:
@@ -98,6 +120,9 @@ def _steps(arguments: argparse.Namespace) -> List[Step]:
     plan = table_plan(arguments.files, backend, arguments.batch)
     for note in plan.notes():
         _log.info("%s", note)
+    lacking, missing = sum(not row.paths for row in plan.rows), missing_packages()
+    if lacking and missing and plan.backend != TENSORRT:
+        _log.error("%s", _CANNOT_EXPORT.format(lacking, len(plan.rows), " and ".join(missing)))
     damaged = [Step(path, functools.partial(_fail, error)) for path, error in plan.damaged]
     return damaged + [
         Step(
@@ -131,7 +156,8 @@ def _measure_step(
         paths = step.files(title)
     except ClipedgeError as error:
         job = Job(step.path, arguments.batch[0], arguments.streams[0])
-        _take(document, job, [Outcome(_order(job, arguments), None, {}, error)], limits)
+        told = isinstance(error, CannotExportError)  # of all of them, before the first
+        _take(document, job, [Outcome(_order(job, arguments), None, {}, error)], limits, told)
         return
     for job in jobs_of(paths, arguments.batch, arguments.streams):
         try:
@@ -184,8 +210,18 @@ def _job_name(job: Job, arguments: argparse.Namespace) -> str:
     return name
 
 
-def _take(document: Document, job: Job, outcomes: List[Outcome], limits: LimitDevices) -> None:
-    """Put the rows of a job, and why others are missing, into the document."""
+def _take(
+    document: Document, job: Job, outcomes: List[Outcome], limits: LimitDevices, told: bool = False
+) -> None:
+    """Put the rows of a job, and why others are missing, into the document.
+
+    Args:
+        document: that gets them.
+        job: what was to be measured.
+        outcomes: what became of it.
+        limits: of the devices.
+        told: the failures were told already.
+    """
     rows, failures = [], []
     for outcome in outcomes:
         if outcome.row is None:
@@ -200,7 +236,7 @@ def _take(document: Document, job: Job, outcomes: List[Outcome], limits: LimitDe
     # The rows at once, and last: a job that has one is done.
     document["failures"].extend(failures)
     document["rows"].extend(rows)
-    for failure in failures:  # the warnings of rows stand below the table
+    for failure in [] if told else failures:  # the warnings of rows stand below the table
         name, reason = pathlib.Path(failure["path"]).name, failure["error"]
         _log.error("jetson-bench: %s", reason if name in reason else f"{name}: {reason}")
 

@@ -13,7 +13,7 @@ import pytest
 from stand_ins import board
 
 from clipedge.benchmarks import cli
-from clipedge.benchmarks.speed import exporting, session, table
+from clipedge.benchmarks.speed import exporting, measuring, session, table
 from clipedge.jetson.engine_manifest import manifest_path
 from clipedge.jetson.errors import UsageError
 from clipedge.jetson.spec import ClipSpec
@@ -57,7 +57,10 @@ def names(document):
     return [(row["model"], row["width"]) for row in document["rows"]]
 
 
-def test_what_is_there_is_measured_in_the_papers_order_and_the_rest_says_why(models, tmp_path):
+def test_what_is_there_is_measured_in_the_papers_order_and_the_rest_says_why(
+    models, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(measuring, "missing_packages", lambda: ["torch"])
     status, document = bench(tmp_path, "--all", models, *ON_CPU)
     assert status == 1
     assert names(document) == [("shufflenetv1", 0.5), ("shufflenetv2", 0.25)]
@@ -65,6 +68,9 @@ def test_what_is_there_is_measured_in_the_papers_order_and_the_rest_says_why(mod
     for failure in document["failures"]:
         assert "torch, which would export one, is not installed here" in failure["error"]
     assert "i3d_random.onnx" in document["failures"][-1]["path"]
+    talk = capsys.readouterr().err
+    assert talk.count("not installed") == 1
+    assert "20 of 22 models have no file here, and what would export them is not inst" in talk
     assert document["complete"] is True
 
 

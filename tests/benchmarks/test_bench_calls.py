@@ -2,13 +2,14 @@
 
 import importlib.util
 import json
+import re
 import shutil
 
 import pytest
 from stand_ins.bench_documents import example_document, example_row
 
 from clipedge.benchmarks import cli
-from clipedge.benchmarks.speed import run
+from clipedge.benchmarks.speed import measuring, run
 from clipedge.benchmarks.speed.document import write_document
 from clipedge.benchmarks.speed.plan import find_models
 from clipedge.export.graph_names import SOURCE_KEY
@@ -156,3 +157,28 @@ def rewrite(path, target, source_sha256):
     entry = model.metadata_props.add()
     entry.key, entry.value = SOURCE_KEY, source_sha256
     onnx.save(model, str(target))
+
+
+@pytest.mark.parametrize(
+    ("flags", "done", "said"),
+    [
+        ([], 0, "22 figures to measure, about 8 min."),
+        (
+            ["--batch", "1", "8", "--warmup", "0", "--duration", "10"],
+            0,
+            "44 figures .*, about 24 m",
+        ),
+        ([], 1, "21 figures to measure, about 8 min"),
+        (["--duration", "0.1", "--warmup", "0", "--repeats", "1"], 22, None),
+        (["--batches", "3"], 0, None),
+    ],
+)
+def test_how_long_a_long_run_takes_is_said(caplog, flags, done, said):
+    caplog.set_level("INFO")
+    rows = [dict(example_row(), asked_file=f"{number}.onnx") for number in range(done)]
+    arguments = cli.build_parser().parse_args(flags)
+    measuring.say_how_long(arguments, 22, {"rows": rows})
+    if said is None:
+        assert caplog.text == ""
+    else:
+        assert re.search(said, caplog.text), caplog.text
