@@ -295,7 +295,6 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     if any(thread.name == BUILD_THREAD for thread in threading.enumerate()):
         # Interrupted in a build that cannot be stopped. An orderly end takes away what TensorRT
         # and ONNX Runtime still use, and they abort; what is ours is closed already.
-        logging.shutdown()
         sys.stderr.flush()
         os._exit(status)
     return status

@@ -91,6 +91,9 @@ class Contender(Closing):
                     universal_newlines=True,
                 )
             except OSError as error:
+                # Popen of Python 3.6 hides an interrupt behind the failure of its own clearing up.
+                if isinstance(error.__context__, KeyboardInterrupt):
+                    raise KeyboardInterrupt from None
                 raise BackendError(
                     f"{self._name}: no process can be started to measure it: {error}."
                 ) from None

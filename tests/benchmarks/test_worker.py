@@ -50,8 +50,18 @@ def alive(pid):
         return False
 
 
+@pytest.fixture(autouse=True)
+def before():
+    """Children that other tests have left."""
+    OTHERS[:] = []
+    OTHERS[:] = children()
+
+
+OTHERS = []
+
+
 def children():
-    """Process ids of the children of this process, those that wait to be asked for included."""
+    """Process ids of this test's children, those that wait to be asked for included."""
     found = []
     for name in os.listdir("/proc"):
         if name.isdigit():
@@ -60,7 +70,7 @@ def children():
                     parent = stat.read().rpartition(")")[2].split()[1]
             except (FileNotFoundError, ProcessLookupError):
                 continue
-            if int(parent) == os.getpid():
+            if int(parent) == os.getpid() and int(name) not in OTHERS:
                 found.append(int(name))
     return found
 
@@ -381,3 +391,15 @@ def test_timing_a_batch_costs_next_to_nothing():
         bench._on_each(lambda runner, infer, told: _timed(runner, infer, clips, 600.0, count, told))
         costs_s.append((time.perf_counter() - start_s) / count)
     assert min(costs_s) < 0.01 * 2e-3  # 1 % of a batch of 2 ms; it is 0.05 %
+
+
+def test_an_interrupt_that_popen_hides_is_an_interrupt(order, monkeypatch):
+    def popen(*arguments, **options):
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise OSError(9, "Bad file descriptor")
+
+    monkeypatch.setattr(contender.subprocess, "Popen", popen)
+    with pytest.raises(KeyboardInterrupt):
+        Contender(order)
