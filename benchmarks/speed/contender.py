@@ -12,7 +12,8 @@ import pathlib
 import signal
 import subprocess
 import tempfile
-from typing import Any, Callable, Dict, Optional
+import threading
+from typing import Any, Callable, Dict, Iterator, Optional
 
 from clipedge.benchmarks.speed.pipe import LEAVE_S
 from clipedge.benchmarks.speed.worker import Order
@@ -22,6 +23,7 @@ from clipedge.jetson.own_process import module_command
 
 WORKER = module_command("clipedge.benchmarks.speed.worker")
 _LEAVE_S = LEAVE_S + 2.0  # that a process gets to end by itself
+SILENT_S = 30.0  # after which somebody may wonder
 _LAST_WORDS = 400  # characters of its stderr, in an error
 
 Told = Callable[[float, float], None]
@@ -114,8 +116,15 @@ class Contender(Closing):
             self._process.stdin.flush()
 
     def _answer(self, wanted: str, told: Optional[Told]) -> Dict[str, Any]:
+        with _listening(self._name) as heard:
+            return self._answer_heard(wanted, told, heard)
+
+    def _answer_heard(
+        self, wanted: str, told: Optional[Told], heard: threading.Event
+    ) -> Dict[str, Any]:
         assert self._process.stdout is not None
         for line in self._process.stdout:
+            heard.set()
             if not line.endswith("\n"):  # it ended while it wrote
                 break
             answer: Dict[str, Any] = json.loads(line)
@@ -139,3 +148,28 @@ class Contender(Closing):
         said = f" It said: {' '.join(words.split())}" if words else ""
         how = f"by signal {-status}" if status < 0 else f"with status {status}"
         return f"the process that measures it ended {how}.{said}"
+
+
+@contextlib.contextmanager
+def _listening(name: str) -> Iterator[threading.Event]:
+    """Say so where nothing is heard of a process for long; the event is to be set at each word."""
+    heard, over = threading.Event(), threading.Event()
+
+    def listen() -> None:
+        silent_s = 0.0
+        while not over.is_set():
+            if heard.wait(SILENT_S):
+                silent_s = 0.0
+                heard.clear()
+                continue
+            silent_s += SILENT_S
+            _log.warning("%s: nothing was heard of it for %.0f s; Ctrl-C ends it.", name, silent_s)
+
+    listener = threading.Thread(target=listen, name="silence of a worker", daemon=True)
+    listener.start()
+    try:
+        yield heard
+    finally:
+        over.set()
+        heard.set()
+        listener.join()

@@ -8,12 +8,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
 from clipedge.benchmarks import cli
-from clipedge.benchmarks.speed import session
+from clipedge.benchmarks.speed import contender, session
 from clipedge.benchmarks.speed.contender import Contender
 from clipedge.benchmarks.speed.session import Settings, measure_orders
 from clipedge.benchmarks.speed.worker import Order
@@ -240,3 +241,26 @@ def test_a_backend_that_dies_fails_alone(two_models, tmp_path, odd_workers, capl
         for name in ("first", "second")
     ]
     assert caplog.text.count("ended by signal 11") == 2
+
+
+def test_a_backend_that_is_silent_for_long_is_said_until_it_answers(
+    order, odd_workers, monkeypatch, caplog
+):
+    monkeypatch.setattr(contender, "SILENT_S", 0.01)
+    odd_workers("slow:every")
+    before = threading.active_count()
+    with Contender(order) as opened:
+        opened.measure(1.0, 3)
+    assert (
+        "tiny_random.onnx with onnxruntime: nothing was heard of it for 0 s; Ctrl-C" in caplog.text
+    )
+    assert threading.active_count() == before
+    caplog.clear()
+    monkeypatch.setattr(contender, "SILENT_S", 30.0)
+    with Contender(order) as opened:
+        opened.measure(1.0, 1)
+    assert "nothing was heard" not in caplog.text
+    odd_workers("exit:1")
+    with Contender(order) as opened, pytest.raises(BackendError, match="status 7"):
+        opened.measure(1.0, 1)
+    assert threading.active_count() == before
